@@ -1,0 +1,1 @@
+"""The rules of ordering, and the HTTP that speaks them."""

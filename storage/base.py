@@ -1,0 +1,181 @@
+"""The contract of every backend. tests/contract/ holds each to it."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from storage.records import (
+    AppliedMigration,
+    Catalogue,
+    CouponLimits,
+    IdempotencyKey,
+    LoadReport,
+    Migration,
+    Order,
+    Page,
+    VersionedCatalogue,
+)
+
+SCHEMA_VERSION = 2
+"""The newest migration that this code relies on; a test holds it against migrations/."""
+
+MIGRATION_TIMEOUT = 60.0
+"""Seconds after which a migration that runs, or waits for its lock, gives up."""
+
+
+class Storage(abc.ABC):
+    """Keeps the facts. One method is one atomic, durable step.
+
+    No connection, session or transaction crosses this interface, and how many orders share a
+    commit is the backend's own business. A use case that needs two writes together gets a method.
+
+    - **Durable.** When :meth:`add_order` returns, the order survives ``kill -9`` of this process
+      and of the database server. (memory:// survives nothing.)
+    - **Idempotent.** The first order under a key is stored; later ones with that key and request
+      get that first order; another request under it is a conflict. A refused order leaves no key.
+    - **Neighbours.** Orders that share a commit fail alone.
+    - **Limited coupons** are counted in the step that stores the order; counts survive every load.
+    - **Whole catalogue.** Readers see all of the old reference data or all of the new. A load that
+      fails leaves the old; loads run one after the other; an equal load changes nothing.
+    - **Receipts.** An order reads back exactly as it was stored, after any number of loads.
+    - **Migrations** run under a lock, each in one transaction with its record.
+    - **Errors.** Only the tree in :mod:`storage.errors` comes out.
+
+    A storage is safe to share among the tasks of one event loop. Cancelling a call never cancels
+    another's; a write that was cancelled may still happen.
+    """
+
+    backend: str
+    """``memory``, ``sqlite`` or ``postgresql``: db.system.name in the OpenTelemetry conventions."""
+
+    @abc.abstractmethod
+    async def connect(self) -> None:
+        """Opens what the URL names, waiting as long as ``wait_seconds`` for a database that is not
+        up yet. Raises StorageUnavailable when that is over."""
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Ends what runs and closes every connection; a second call does nothing."""
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def connections(self) -> tuple[int, int]:
+        """How many connections are in use, and how many there may be."""
+        return (0, 0)
+
+    # --- schema ---
+
+    @abc.abstractmethod
+    async def list_migrations(self) -> list[AppliedMigration]:
+        """What was applied, in order; empty on a database that is new."""
+
+    @abc.abstractmethod
+    async def apply_migration(
+        self, migration: Migration, timeout: float = MIGRATION_TIMEOUT
+    ) -> bool:
+        """Applies one migration with its record, in one transaction and under a lock that all
+        programs on this database share. False when it was applied already, by whomever.
+
+        Raises MigrationChanged, MigrationFailed, MigrationTimeout; then nothing of it stays.
+        """
+
+    @abc.abstractmethod
+    async def get_schema_version(self) -> int:
+        """The version of the newest applied migration; 0 on a database that is new."""
+
+    # --- catalogue ---
+
+    @abc.abstractmethod
+    async def get_catalogue_version(self) -> int:
+        """The version of the catalogue; 0 before the first load. Cheap: asked about every second."""
+
+    @abc.abstractmethod
+    async def read_catalogue(self) -> VersionedCatalogue:
+        """The whole catalogue and its version, as one consistent view."""
+
+    @abc.abstractmethod
+    async def find_file_code(self, code: str) -> str | None:
+        """The stored spelling of a code out of the coupon files, compared without ASCII case."""
+
+    @abc.abstractmethod
+    async def replace_catalogue(
+        self,
+        catalogue: Catalogue,
+        *,
+        codes: Iterable[str] = (),
+        sample_orders: Sequence[Order] = (),
+        dry_run: bool = False,
+    ) -> LoadReport:
+        """Swaps all reference data in one transaction, and inserts those sample orders whose ids
+        are not stored yet (sample orders count no coupon uses).
+
+        ``codes`` are the codes of the coupon files, in ascending order and without repeats; they
+        are consumed once and may be too many for memory. Loads wait for each other. When nothing
+        differs nothing is written and the version stays. With ``dry_run`` nothing is written.
+        """
+
+    async def wait_for_notice(self) -> None:
+        """Returns when another program says that it has changed the catalogue. This only makes a
+        probe sooner: a backend that hears no notices never returns."""
+        await asyncio.Event().wait()
+
+    # --- orders ---
+
+    @abc.abstractmethod
+    async def add_order(
+        self,
+        order: Order,
+        *,
+        key: IdempotencyKey | None = None,
+        limits: CouponLimits | None = None,
+    ) -> Order:
+        """Stores a new order and counts a use of its coupon; both or neither.
+
+        Returns the order, or the first order under ``key`` as it was when it was placed (status
+        placed, version 1). Of two at once under one key one stores and both get it. An expired key
+        is as good as none. An order with a coupon always counts one use of it for its user, under
+        the code's spelling in the order; ``limits`` refuse a use too many.
+
+        Raises CouponUsedUp, IdempotencyConflict, StorageBusy, StorageUnavailable.
+        """
+
+    @abc.abstractmethod
+    async def find_order_by_key(self, user_id: str, key: IdempotencyKey) -> Order | None:
+        """The first order under an unexpired key, as it was when it was placed; None when the key
+        is new or expired. Raises IdempotencyConflict when it was sent with another request."""
+
+    @abc.abstractmethod
+    async def get_order(self, user_id: str, order_id: UUID) -> Order:
+        """The user's own order. Raises OrderNotFound."""
+
+    @abc.abstractmethod
+    async def list_orders(
+        self, user_id: str, *, limit: int, after: Page | None = None
+    ) -> list[Order]:
+        """At most ``limit`` of the user's orders, newest first (by created_at, then id, both
+        descending), from right behind ``after`` on."""
+
+    @abc.abstractmethod
+    async def cancel_order(self, user_id: str, order_id: UUID) -> Order:
+        """Marks a placed order cancelled, raises its version by one and gives back the use of its
+        coupon. Raises OrderNotFound, OrderNotCancellable."""
+
+    @abc.abstractmethod
+    async def delete_expired_keys(self, limit: int = 1000) -> int:
+        """Deletes up to ``limit`` idempotency keys that have expired, without getting in the way
+        of orders; returns how many."""

@@ -1,0 +1,81 @@
+"""The errors that come out of a storage; a driver's own error is their cause, never the surface.
+
+    StorageError
+    ├── InvalidStorageURL        the URL names no backend, or not completely
+    ├── StorageUnavailable       does not answer, is full or read-only; what a write did is unknown
+    │   └── StorageBusy          refused before anything was written: too much is waiting already
+    ├── SchemaError
+    │   ├── SchemaOutdated       older than the code needs
+    │   ├── MigrationChanged     an applied migration differs from its file
+    │   ├── MigrationFailed      the statements of a migration failed; nothing of it stays
+    │   └── MigrationTimeout     ran or waited too long; nothing of it stays
+    ├── NotFound
+    │   └── OrderNotFound        no such order for this user
+    └── Conflict
+        ├── IdempotencyConflict  the key was used before, with another request
+        ├── CouponUsedUp         no use of the coupon is left
+        └── OrderNotCancellable  cancelled already
+"""
+
+from __future__ import annotations
+
+
+class StorageError(Exception):
+    """Whatever a storage raises."""
+
+
+class InvalidStorageURL(StorageError):
+    """The URL names no backend, or not completely. The message holds no password."""
+
+
+class StorageUnavailable(StorageError):
+    """The store does not answer, is full or is read-only. After a write its outcome is unknown:
+    a retry under the same idempotency key is safe."""
+
+
+class StorageBusy(StorageUnavailable):
+    """Too many writes wait already; this one was refused before anything was written."""
+
+
+class SchemaError(StorageError):
+    """Something is wrong with the schema rather than with a row."""
+
+
+class SchemaOutdated(SchemaError):
+    """The schema is older than the code needs."""
+
+
+class MigrationChanged(SchemaError):
+    """A migration that was applied differs from the file of that name."""
+
+
+class MigrationFailed(SchemaError):
+    """A statement of a migration failed; nothing of that migration stays."""
+
+
+class MigrationTimeout(SchemaError):
+    """A migration ran, or waited for its lock, too long; nothing of it stays."""
+
+
+class NotFound(StorageError):
+    """What was asked for does not exist."""
+
+
+class OrderNotFound(NotFound):
+    """The user has no order of that id."""
+
+
+class Conflict(StorageError):
+    """The request is sound, but what is stored already forbids it."""
+
+
+class IdempotencyConflict(Conflict):
+    """The user sent this idempotency key before, with another request."""
+
+
+class CouponUsedUp(Conflict):
+    """No use of the coupon is left, for anyone or for this user."""
+
+
+class OrderNotCancellable(Conflict):
+    """The order is cancelled already."""

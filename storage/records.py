@@ -1,0 +1,192 @@
+"""What is stored, as frozen values. Money is integer cents; times are aware and in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One dish of the menu. ``price`` is in cents; ``id`` is a positive int64."""
+
+    id: int
+    name: str
+    price: int
+    category: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key by its hash (``sha256:`` and 64 hex digits); the key itself is stored nowhere."""
+
+    hash: str
+    scopes: frozenset[str]
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who orders. Each of the user's keys opens the same orders."""
+
+    id: str
+    name: str
+    keys: tuple[ApiKey, ...] = ()
+
+
+class CouponKind(StrEnum):
+    """How a coupon's discount is computed."""
+
+    PERCENT = "percent"
+    AMOUNT = "amount"
+    CHEAPEST_FREE = "cheapest_free"
+
+
+@dataclass(frozen=True, slots=True)
+class Coupon:
+    """A discount by code. Codes compare without ASCII case; ``code`` is the stored spelling.
+
+    ``value`` is hundredths of a percent for ``percent`` (10 % is 1000), cents for ``amount`` and 0
+    for ``cheapest_free``. ``valid_from`` is the first moment it counts, ``valid_until`` the first
+    moment it no longer does. A limit that is None does not limit.
+    """
+
+    code: str
+    kind: CouponKind
+    value: int = 0
+    min_subtotal: int = 0
+    min_items: int = 0
+    max_discount: int | None = None
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+    max_uses: int | None = None
+    max_uses_per_user: int | None = None
+
+
+class OrderStatus(StrEnum):
+    """Where an order stands."""
+
+    PLACED = "placed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLine:
+    """A product as it was when the order was placed, and how many of it."""
+
+    product: Product
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A receipt: after it is stored only ``status`` and ``version`` move.
+
+    ``created_at`` has microseconds, no more: every backend must give it back exactly.
+    """
+
+    id: UUID
+    user_id: str
+    lines: tuple[OrderLine, ...]
+    subtotal: int
+    discounts: int
+    total: int
+    created_at: datetime
+    coupon_code: str | None = None
+    status: OrderStatus = OrderStatus.PLACED
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """The client's name for one request. ``fingerprint`` is equal exactly for equal requests.
+
+    ``expires_at`` is when the key may be used anew; keys belong to the order's user.
+    """
+
+    key: str
+    fingerprint: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CouponLimits:
+    """How often the order's coupon may be used: in all, and by the order's user. None: no limit."""
+
+    max_uses: int | None = None
+    max_uses_per_user: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where a listing goes on: right behind this order, newest first."""
+
+    created_at: datetime
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The reference data, whole: what fixtures hold and a load replaces.
+
+    Products are ordered by id, users by id, coupons by code. ``file_coupon`` is what a code out of
+    the coupon files is worth (its own ``code`` is empty); the codes themselves are looked up by
+    ``Storage.find_file_code``, for they may be many.
+    """
+
+    products: tuple[Product, ...] = ()
+    users: tuple[User, ...] = ()
+    coupons: tuple[Coupon, ...] = ()
+    file_coupon: Coupon | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionedCatalogue:
+    """A catalogue as it stood at ``version``, which grows with every load that changed something."""
+
+    version: int
+    loaded_at: datetime | None
+    catalogue: Catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How many entries of one kind a load added, changed, removed and left as they were."""
+
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    unchanged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What a load did, by kind: ``products``, ``users``, ``coupons``, ``coupon_codes``, ``orders``."""
+
+    version: int
+    changes: Mapping[str, Change] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema. ``name`` is the file's without its ending (0001_create_tables),
+    ``version`` its number, ``checksum`` the hex SHA-256 of its text."""
+
+    version: int
+    name: str
+    sql: str
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedMigration:
+    """The record that a migration left in the database."""
+
+    version: int
+    name: str
+    checksum: str
+    applied_at: datetime
