@@ -1,0 +1,92 @@
+"""order-food: settings → storage → catalogue → app → listen → drain → close."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fixtures import FixtureError, read_fixtures
+from orderfood.app import build_app
+from orderfood.catalogue import CatalogueCache
+from orderfood.handlers import Context
+from orderfood.logs import say
+from orderfood.observed import ObservedStorage
+from orderfood.program import Program, require_schema, run_program, storage_of
+from orderfood.server import ListenError, Server, serve_until_signal
+from orderfood.service import Shop
+from orderfood.settings import Settings
+from storage import Storage
+from storage.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+CLEANUP_SECONDS = 60.0
+"""How often expired idempotency keys are looked for."""
+
+
+async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Serves until a signal comes."""
+    async with storage_of(settings) as inner:
+        await prepare_storage(inner, settings)
+        storage = ObservedStorage(inner)
+        context = Context(Shop(storage, CatalogueCache(storage)), settings)
+        async with background(context):
+            server = Server(build_app(context), context)
+            url = server.listen(settings.host, settings.port)
+            say(logger, f"order-food listens on {url}", url=url)
+            await serve_until_signal(server, settings.drain_seconds)
+
+
+async def prepare_storage(storage: Storage, settings: Settings) -> None:
+    """Refuses a schema that is too old. In memory there is nothing yet, and no job could bring it:
+    there the fixtures are loaded here. Raises SchemaOutdated, FixtureError."""
+    await require_schema(storage)
+    if storage.backend == "memory":
+        loaded = read_fixtures(settings.fixtures_dir)
+        await storage.replace_catalogue(loaded.catalogue, sample_orders=loaded.sample_orders)
+
+
+@asynccontextmanager
+async def background(context: Context) -> AsyncIterator[None]:
+    """What goes on beside the requests: probing the catalogue, deleting expired keys."""
+    shop = context.shop
+    tasks = [
+        asyncio.create_task(shop.catalogue.run(), name="catalogue"),
+        asyncio.create_task(delete_expired_keys(shop.storage), name="expired keys"),
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def delete_expired_keys(storage: Storage) -> None:
+    """Deletes expired idempotency keys for ever, in portions, so that no order waits for it."""
+    while True:
+        await asyncio.sleep(CLEANUP_SECONDS)
+        with suppress(StorageError):
+            while await storage.delete_expired_keys():
+                await asyncio.sleep(0.1)
+
+
+PROGRAM = Program(
+    name="order-food",
+    description="Serves the API: the menu, and orders.",
+    work=serve,
+    expected_errors=(ListenError, FixtureError),
+)
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run_program(PROGRAM))
+
+
+if __name__ == "__main__":
+    main()

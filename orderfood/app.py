@@ -1,0 +1,35 @@
+"""The route table."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from tornado.web import Application, RequestHandler, URLSpec
+
+from orderfood import handlers
+from orderfood.handlers import ApiHandler, Context
+
+ROUTES: list[tuple[str, type[ApiHandler]]] = [
+    (r"/api/product/?", handlers.ProductsHandler),
+    (r"/api/product/([^/]+)", handlers.ProductHandler),
+    (r"/api/order/?", handlers.OrdersHandler),
+    (r"/api/order/quote", handlers.QuoteHandler),
+    (r"/api/order/([^/]+)", handlers.OrderHandler),
+    (r"/api/order/([^/]+)/cancel", handlers.CancelHandler),
+    (r"/health", handlers.HealthHandler),
+    (r"/ready", handlers.ReadyHandler),
+]
+
+
+def build_app(context: Context) -> Application:
+    """The application; it holds no state but ``context``."""
+    return Application(
+        [URLSpec(pattern, handler, {"context": context}) for pattern, handler in ROUTES],
+        default_handler_class=handlers.NotFoundHandler,
+        default_handler_args={"context": context},
+        log_function=_log,
+    )
+
+
+def _log(handler: RequestHandler) -> None:
+    cast(ApiHandler, handler).log()

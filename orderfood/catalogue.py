@@ -1,0 +1,127 @@
+"""The catalogue as the server uses it: looked up and encoded once, never older than a second."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from orderfood.coupons import fold_code
+from orderfood.wire import Encoded, encode_product, encode_products
+from storage import Storage
+from storage.errors import StorageError, StorageUnavailable
+from storage.records import ApiKey, Coupon, Product, User, VersionedCatalogue
+
+logger = logging.getLogger(__name__)
+
+MAX_AGE = 1.0
+"""Seconds after which what was last probed is no longer served without a new probe."""
+
+PROBE_INTERVAL = 0.4
+"""Seconds between two probes: one may fail or be late and nothing served is too old."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One version of the catalogue, with what requests look up in it."""
+
+    version: int
+    loaded_at: datetime | None
+    products: Mapping[str, Product]
+    keys: Mapping[str, tuple[User, ApiKey]]
+    coupons: Mapping[bytes, Coupon]
+    file_coupon: Coupon | None
+    encoded: Mapping[str, Encoded]
+
+    @cached_property
+    def menu(self) -> Encoded:
+        """All products, ready to send."""
+        return encode_products(tuple(self.products.values()))
+
+
+def build_snapshot(stored: VersionedCatalogue) -> Snapshot:
+    """The look-up tables of one version; products keep their order by id."""
+    catalogue = stored.catalogue
+    products = {str(product.id): product for product in catalogue.products}
+    return Snapshot(
+        version=stored.version,
+        loaded_at=stored.loaded_at,
+        products=products,
+        keys={key.hash: (user, key) for user in catalogue.users for key in user.keys},
+        coupons={fold_code(coupon.code): coupon for coupon in catalogue.coupons},
+        file_coupon=catalogue.file_coupon,
+        encoded={id_: encode_product(product) for id_, product in products.items()},
+    )
+
+
+class CatalogueCache:
+    """Holds the newest snapshot, and asks the storage's version often enough to know that it is.
+
+    A request takes :attr:`fresh` when there is one, and else waits for :meth:`get`: so a store
+    that does not answer is an error within a second, and never an old price.
+    """
+
+    def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._snapshot: Snapshot | None = None
+        self._probed_at = float("-inf")
+        self._probe: asyncio.Task[Snapshot] | None = None
+
+    @property
+    def fresh(self) -> Snapshot | None:
+        """The newest snapshot if a probe that began less than MAX_AGE ago confirmed it."""
+        if self._clock() - self._probed_at < MAX_AGE:
+            return self._snapshot
+        return None
+
+    @property
+    def newest(self) -> Snapshot | None:
+        """The newest snapshot, of whatever age."""
+        return self._snapshot
+
+    async def get(self) -> Snapshot:
+        """A snapshot that is fresh. Raises StorageError when the store does not give one."""
+        return self.fresh or await self.refresh()
+
+    async def refresh(self) -> Snapshot:
+        """Probes now, or waits for the probe under way; all who wait share it."""
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.create_task(self._refresh())
+        return await asyncio.shield(self._probe)
+
+    async def _refresh(self) -> Snapshot:
+        began = self._clock()
+        version = await self._storage.get_catalogue_version()
+        snapshot = self._snapshot
+        if snapshot is None or snapshot.version != version:
+            snapshot = build_snapshot(await self._storage.read_catalogue())
+            logger.info("catalogue version %d", snapshot.version)
+        self._snapshot, self._probed_at = snapshot, began
+        return snapshot
+
+    async def run(self) -> None:
+        """Probes for ever; a store that is away is reported once when it goes and when it is back."""
+        away = False
+        while True:
+            try:
+                await self.refresh()
+            except StorageError as error:
+                if not away:
+                    logger.warning("the store does not answer: %s", error)
+                away = True
+            else:
+                if away:
+                    logger.info("the store answers again")
+                away = False
+            await self._pause()
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError, StorageUnavailable):
+            async with asyncio.timeout(PROBE_INTERVAL):
+                await self._storage.wait_for_notice()

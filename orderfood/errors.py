@@ -1,0 +1,54 @@
+"""Why a request is refused, in the words of the shop rather than of HTTP.
+
+    Refusal
+    ├── KeyMissing          no key was sent
+    ├── KeyRefused          the key is wrong, has expired or lacks the scope
+    ├── InvalidRequest      not JSON, or not of the schema
+    ├── Unprocessable       well-formed, but it cannot be fulfilled
+    └── StillInProgress     the first request under this idempotency key has not ended yet
+
+What the storage raises (storage.errors) is the other half; handlers.py turns both into answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one member: ``field`` as a path (``items[0].quantity``)."""
+
+    field: str
+    message: str
+
+
+class Refusal(Exception):
+    """A request that is refused. ``reason`` is a fixed word (a metric's label), the message is for
+    the client, ``errors`` says it member by member."""
+
+    def __init__(self, reason: str, message: str, errors: tuple[FieldError, ...] = ()) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.errors = errors
+
+
+class KeyMissing(Refusal):
+    """No key was sent, or an empty one."""
+
+
+class KeyRefused(Refusal):
+    """The key is wrong, has expired or lacks the scope."""
+
+
+class InvalidRequest(Refusal):
+    """The request is not JSON, or not of the schema."""
+
+
+class Unprocessable(Refusal):
+    """The request is well-formed, but it cannot be fulfilled."""
+
+
+class StillInProgress(Refusal):
+    """The first request under this idempotency key has not ended yet."""

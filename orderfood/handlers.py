@@ -1,0 +1,545 @@
+"""HTTP: each handler parses, calls one use case and writes.
+
+The order of checks is the contract's: route and method (404, 405), key (401, 403), media type
+(415), size (413), Idempotency-Key (400), the body's form (400), what it asks for (422). All up to
+the size are judged before the body is read, and a refusal goes out at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from tornado.iostream import StreamClosedError
+from tornado.web import HTTPError, RequestHandler, stream_request_body
+
+from orderfood import errors, service, wire
+from orderfood.accesslog import log_access
+from orderfood.errors import FieldError, InvalidRequest, Refusal
+from orderfood.linger import linger
+from orderfood.pricing import Basket, parse_product_id
+from orderfood.service import CREATE_ORDER, READ_ORDER, Shop
+from orderfood.settings import Settings
+from orderfood.wire import Encoded
+from storage import SCHEMA_VERSION
+from storage import errors as stored
+from storage.records import User
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY = 1024 * 1024
+"""Bytes of a request's body; one more is 413."""
+
+MAX_KEPT_BODY = 64 * 1024
+"""A refused request's body up to this size is read, so that its connection can be kept."""
+
+RETRY_AFTER = "1"
+"""Seconds after which a client may try again what was answered with 503 or 409."""
+
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(slots=True)
+class Context:
+    """What the handlers share: the shop, the settings, and whether the server drains."""
+
+    shop: Shop
+    settings: Settings
+    draining: bool = False
+    active: int = field(default=0)
+    """Requests in flight."""
+
+
+# --- from an exception to an answer ---
+
+STATUS: dict[type[Exception], int] = {
+    errors.KeyMissing: 401,
+    errors.KeyRefused: 403,
+    errors.InvalidRequest: 400,
+    errors.Unprocessable: 422,
+    errors.StillInProgress: 409,
+    stored.OrderNotFound: 404,
+    stored.IdempotencyConflict: 422,
+    stored.CouponUsedUp: 422,
+    stored.OrderNotCancellable: 409,
+    stored.StorageError: 503,
+}
+"""The one table from what went wrong to a status; the nearest base class counts."""
+
+MESSAGES: dict[int, str] = {
+    400: "the request is not valid",
+    403: "forbidden",
+    404: "not found",
+    405: "this method is not allowed here",
+    413: f"the body is over {MAX_BODY} bytes",
+    415: "the body must be application/json in UTF-8",
+    500: "internal error",
+    503: "the store does not answer; try again",
+}
+
+_STORED_MESSAGES: dict[type[Exception], str] = {
+    stored.OrderNotFound: "no such order",
+    stored.IdempotencyConflict: "this Idempotency-Key was used with another request",
+    stored.CouponUsedUp: "the coupon is used up",
+    stored.OrderNotCancellable: "the order cannot be cancelled",
+}
+
+
+def status_of(error: BaseException) -> int:
+    """The status that an exception is answered with; 500 for a defect."""
+    if isinstance(error, HTTPError):
+        return error.status_code
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def message_of(error: BaseException, status: int) -> str:
+    """What the client is told; never a driver's or a parser's own text."""
+    if isinstance(error, Refusal):
+        return error.message
+    return _STORED_MESSAGES.get(type(error)) or MESSAGES.get(status, "error")
+
+
+# --- the base of every route ---
+
+
+@stream_request_body
+class ApiHandler(RequestHandler):
+    """Checks what stands in the head of a request, then calls ``on_get``, ``on_post``.
+
+    A subclass is one route. ``scopes`` names the scope that a method needs; a method without one
+    needs no key.
+    """
+
+    route: ClassVar[str] = "unknown"
+    """The route as logs, metrics and spans name it."""
+
+    scopes: ClassVar[dict[str, str]] = {}
+
+    context: Context
+    user: User | None = None
+
+    def initialize(self, context: Context) -> None:
+        self.context = context
+        self.request_id = self._request_id()
+        self.error: BaseException | None = None
+        self._body = bytearray()
+        self._refused = False
+        self._thrown_away = 0
+        self._close_after = False
+        self._body_complete = False
+        self._in_flight = True
+        context.active += 1
+
+    # --- the head ---
+
+    @classmethod
+    def methods(cls) -> tuple[str, ...]:
+        """The methods of this route, as Allow names them: HEAD beside GET."""
+        methods: list[str] = []
+        if hasattr(cls, "on_get"):
+            methods += ["GET", "HEAD"]
+        if hasattr(cls, "on_post"):
+            methods.append("POST")
+        return (*methods, "OPTIONS")
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        self.set_header("X-Request-ID", self.request_id)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self._allow_origin()
+
+    def _request_id(self) -> str:
+        sent = self.request.headers.get("X-Request-ID", "")
+        if len(sent) <= 128 and _VISIBLE.fullmatch(sent):
+            return sent
+        return uuid.uuid4().hex
+
+    def _allow_origin(self) -> None:
+        allowed = self.context.settings.cors_allowed_origins
+        origin = self.request.headers.get("Origin")
+        if allowed == ("*",):
+            self.set_header("Access-Control-Allow-Origin", "*")
+        else:
+            self.add_header("Vary", "Origin")
+            if origin not in allowed:
+                return
+            self.set_header("Access-Control-Allow-Origin", origin)
+        self.set_header("Access-Control-Expose-Headers", EXPOSED_HEADERS)
+
+    async def prepare(self) -> None:
+        try:
+            await self._check_head()
+        except Exception as error:
+            await self._refuse(error)
+
+    async def _check_head(self) -> None:
+        method = self.request.method
+        if method not in self.methods():
+            raise HTTPError(405)
+        scope = self.scopes.get("GET" if method == "HEAD" else method or "")
+        if scope is not None:
+            self.user = await service.authenticate(self.context.shop, self._key(), scope)
+        if method == "POST":
+            self._check_body_head()
+
+    def _key(self) -> str | None:
+        headers = self.request.headers
+        key = headers.get("api_key")
+        return headers.get("X-API-Key") if key is None else key
+
+    def _check_body_head(self) -> None:
+        headers = self.request.headers
+        if not is_json(headers.get("Content-Type")) or "Content-Encoding" in headers:
+            raise HTTPError(415)
+        if self._announced_length() > MAX_BODY:
+            raise HTTPError(413)
+        self.check_idempotency_key()
+
+    def check_idempotency_key(self) -> None:
+        """A hook: the one route that takes the header checks it here."""
+
+    def _announced_length(self) -> int:
+        length = self.request.headers.get("Content-Length", "0").split(",")[0].strip()
+        # the server refuses what is no number after this; until then it counts as large
+        return int(length) if re.fullmatch("[0-9]{1,18}", length) else MAX_BODY + 1
+
+    # --- the body ---
+
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        """Never fails: what is no UTF-8 becomes text that no id, limit or cursor equals."""
+        return value.decode("utf-8", "replace")
+
+    def data_received(self, chunk: bytes) -> asyncio.Future[None] | None:
+        if self._refused:
+            self._throw_away(chunk)
+            return None
+        self._body += chunk
+        if len(self._body) > MAX_BODY:
+            return asyncio.ensure_future(self._refuse(HTTPError(413)))
+        return None
+
+    def _throw_away(self, chunk: bytes) -> None:
+        self._thrown_away += len(chunk)
+        if self._thrown_away > MAX_KEPT_BODY:
+            linger(self.request.connection)
+
+    async def _refuse(self, error: Exception) -> None:
+        """Answers now. A body that is still to come is read up to a bound and thrown away: a
+        connection that is closed on unread data is reset, and that may eat the answer."""
+        self._refused = True
+        self._body.clear()
+        self.write_failure(error)
+        with suppress(StreamClosedError):
+            if self._body_follows():
+                await self._flush_all()
+            else:
+                await self.finish()
+
+    async def _flush_all(self) -> None:
+        self._close_after = not 0 < self._announced_length() <= MAX_KEPT_BODY
+        if self._close_after:
+            self.set_header("Connection", "close")
+        self.set_header("Content-Length", str(sum(map(len, self._write_buffer))))
+        await self.flush()
+
+    def _body_follows(self) -> bool:
+        """Whether a body is on its way; one that the client holds back (Expect) is not."""
+        headers = self.request.headers
+        if "Expect" in headers:
+            return False
+        return "Transfer-Encoding" in headers or self._announced_length() > 0
+
+    # --- the answer ---
+
+    async def _answer(self, *path: str) -> None:
+        self._body_complete = True
+        if self._refused:
+            await self.finish()
+            if self._close_after:
+                self.request.connection.close()  # type: ignore[attr-defined]
+            return
+        method = (self.request.method or "").lower()
+        name = "on_get" if method == "head" else f"on_{method}"
+        await getattr(self, name)(*path)
+
+    get = head = post = options = put = delete = patch = _answer  # type: ignore[assignment]
+
+    async def on_options(self, *path: str) -> None:
+        """The answer to a preflight, and to OPTIONS in general."""
+        self.set_status(204)
+        methods = ", ".join(self.methods())
+        self.set_header("Allow", methods)
+        self.set_header("Access-Control-Allow-Methods", methods)
+        self.set_header("Access-Control-Allow-Headers", ALLOWED_HEADERS)
+        self.set_header("Access-Control-Max-Age", "600")
+        self.clear_header("Content-Type")
+
+    def write_json(self, value: object, cache: str = "no-store") -> None:
+        """Answers with a JSON body."""
+        self.set_header("Content-Type", wire.JSON_TYPE)
+        self.set_header("Cache-Control", cache)
+        self.write(wire.encode_json(value))
+
+    def write_encoded(self, encoded: Encoded) -> None:
+        """Answers with a body that is ready to send, or with 304 where the client has it."""
+        self.set_header("Content-Type", wire.JSON_TYPE)
+        self.set_header("Cache-Control", "no-cache")
+        self.set_header("ETag", encoded.etag)
+        if self.check_etag_header():
+            self.set_status(304)
+        else:
+            self.write(encoded.body)
+
+    def compute_etag(self) -> str | None:
+        """None: who has an ETag sets it."""
+        return None
+
+    def write_error(self, status_code: int, **kwargs: object) -> None:
+        """The one place where an exception becomes an answer."""
+        exc_info = kwargs.get("exc_info")
+        error = exc_info[1] if isinstance(exc_info, tuple) else HTTPError(status_code)
+        self.write_failure(error)
+        self.finish()
+
+    def write_failure(self, error: BaseException) -> None:
+        """Writes the error's status, headers and body, and leaves it to be sent."""
+        self.error = error
+        status = status_of(error)
+        if status == 500:
+            fields = {"request_id": self.request_id, "route": self.route}
+            logger.error("a request failed", exc_info=error, extra={"fields": fields})
+        self.set_status(status)
+        if status in (409, 503):
+            self.set_header("Retry-After", RETRY_AFTER)
+        if status == 401:
+            self.set_header("WWW-Authenticate", 'ApiKey realm="orderfood"')
+        if status == 405:
+            self.set_header("Allow", ", ".join(self.methods()))
+        details = error.errors if isinstance(error, Refusal) else ()
+        self.write_json(wire.error_json(status, message_of(error, status), self.request_id, details))
+
+    def log_exception(self, *args: object) -> None:
+        """Nothing: write_failure logs what is a defect, the access log the rest."""
+
+    def on_finish(self) -> None:
+        self._end()
+
+    def on_connection_close(self) -> None:
+        if self._in_flight and not self._body_complete:
+            self.set_status(499, "Client Closed Request")
+            self._end()
+            self.log()
+
+    def _end(self) -> None:
+        if self._in_flight:
+            self._in_flight = False
+            self.context.active -= 1
+
+    def log(self) -> None:
+        """Writes the request's line into the access log."""
+        log_access(
+            method=self.request.method or "",
+            route=self.route,
+            status=self.get_status(),
+            seconds=self.request.request_time(),
+            request_id=self.request_id,
+            user=self.user.id if self.user else None,
+            reason=self.error.reason if isinstance(self.error, Refusal) else None,
+        )
+
+
+def is_json(content_type: str | None) -> bool:
+    """Whether a Content-Type (None: absent) is taken as JSON in UTF-8."""
+    if content_type is None:
+        return True
+    kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    charsets = [p.partition("=")[2].strip('"') for p in parameters if p.startswith("charset=")]
+    return kind == "application/json" and all(name == "utf-8" for name in charsets)
+
+
+ALLOWED_HEADERS = "api_key, x-api-key, content-type, idempotency-key"
+EXPOSED_HEADERS = (
+    "X-Request-ID, ETag, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
+)
+
+
+# --- the routes ---
+
+
+class NotFoundHandler(ApiHandler):
+    """Whatever no route takes, by whichever method."""
+
+    async def _check_head(self) -> None:
+        raise HTTPError(404)
+
+    def write_failure(self, error: BaseException) -> None:
+        super().write_failure(HTTPError(404))
+
+
+class ProductsHandler(ApiHandler):
+    """The menu."""
+
+    route = "/api/product"
+
+    async def on_get(self) -> None:
+        snapshot = await self.context.shop.catalogue.get()
+        self.write_encoded(snapshot.menu)
+
+
+class ProductHandler(ApiHandler):
+    """One product of the menu."""
+
+    route = "/api/product/:productId"
+
+    async def on_get(self, id_: str) -> None:
+        product_id = parse_product_id(id_)
+        if product_id is None:
+            error = FieldError("productId", "must be a canonical decimal int64")
+            raise InvalidRequest("path", "the product id is not valid", (error,))
+        snapshot = await self.context.shop.catalogue.get()
+        encoded = snapshot.encoded.get(str(product_id))
+        if encoded is None:
+            raise HTTPError(404)
+        self.write_encoded(encoded)
+
+
+class BasketHandler(ApiHandler):
+    """What routes that take a basket share."""
+
+    def basket(self) -> Basket:
+        """The basket in the body. Raises InvalidRequest."""
+        return wire.parse_basket(bytes(self._body))
+
+    @property
+    def known_user(self) -> User:
+        """The user, who is known once the head has been checked."""
+        assert self.user is not None
+        return self.user
+
+
+class OrdersHandler(BasketHandler):
+    """Placing an order, and listing one's own."""
+
+    route = "/api/order"
+    scopes: ClassVar[dict[str, str]] = {"POST": CREATE_ORDER, "GET": READ_ORDER}
+
+    def check_idempotency_key(self) -> None:
+        key = self._idempotency_key()
+        if key is not None and not (len(key) <= 255 and _VISIBLE.fullmatch(key)):
+            error = FieldError("Idempotency-Key", "must be 1 to 255 visible ASCII characters")
+            raise InvalidRequest("idempotency_key", "the Idempotency-Key is not valid", (error,))
+
+    def _idempotency_key(self) -> str | None:
+        return self.request.headers.get("Idempotency-Key")
+
+    async def on_post(self) -> None:
+        shop, key = self.context.shop, self._idempotency_key()
+        order = await service.place_order(shop, self.known_user, self.basket(), key)
+        self.write_json(wire.order_json(order))
+
+    async def on_get(self) -> None:
+        limit = parse_limit(self.get_query_arguments("limit", strip=False))
+        cursor = only_value("cursor", self.get_query_arguments("cursor", strip=False))
+        orders, following = await service.list_orders(
+            self.context.shop, self.known_user, limit, cursor
+        )
+        page: dict[str, object] = {"orders": [wire.order_json(order) for order in orders]}
+        self.write_json(page if following is None else page | {"nextCursor": following})
+
+
+class OrderHandler(BasketHandler):
+    """One of the user's own orders."""
+
+    route = "/api/order/:orderId"
+    scopes: ClassVar[dict[str, str]] = {"GET": READ_ORDER}
+
+    async def on_get(self, id_: str) -> None:
+        order = await service.get_order(self.context.shop, self.known_user, id_)
+        self.write_json(wire.order_json(order))
+
+
+class QuoteHandler(BasketHandler):
+    """What a basket would cost."""
+
+    route = "/api/order/quote"
+    scopes: ClassVar[dict[str, str]] = {"POST": CREATE_ORDER}
+
+    async def on_post(self) -> None:
+        quoted = await service.quote(self.context.shop, self.basket())
+        code = quoted.coupon.code if quoted.coupon else None
+        self.write_json(wire.quote_json(quoted.lines, code, quoted.prices))
+
+
+class CancelHandler(BasketHandler):
+    """Taking an order back."""
+
+    route = "/api/order/:orderId/cancel"
+    scopes: ClassVar[dict[str, str]] = {"POST": CREATE_ORDER}
+
+    async def on_post(self, id_: str) -> None:
+        order = await service.cancel_order(self.context.shop, self.known_user, id_)
+        self.write_json(wire.order_json(order))
+
+
+class HealthHandler(ApiHandler):
+    """Whether the process lives."""
+
+    route = "/health"
+
+    async def on_get(self) -> None:
+        self.write_json({"status": "healthy"})
+
+
+class ReadyHandler(ApiHandler):
+    """Whether requests should be sent here."""
+
+    route = "/ready"
+
+    async def on_get(self) -> None:
+        reason = await not_ready(self.context)
+        if reason is None:
+            self.write_json({"status": "ready"})
+            return
+        self.set_status(503)
+        self.set_header("Retry-After", RETRY_AFTER)
+        self.write_json(wire.error_json(503, reason, self.request_id))
+
+
+async def not_ready(context: Context) -> str | None:
+    """Why no requests should be sent here; None when they should."""
+    if context.draining:
+        return "the server is draining"
+    try:
+        version = await context.shop.storage.get_schema_version()
+        snapshot = await context.shop.catalogue.refresh()
+    except stored.SchemaOutdated:
+        version = 0
+    except stored.StorageError:
+        return "the store does not answer"
+    if version < SCHEMA_VERSION:
+        return "the schema is older than the code: run database-migration"
+    return None if snapshot.products else "the store holds no products: run database-load"
+
+
+def only_value(name: str, values: list[str]) -> str | None:
+    """The value of a query parameter; None when it is absent. Raises InvalidRequest for two."""
+    if len(values) > 1:
+        error = FieldError(name, "must be given once")
+        raise InvalidRequest("query", f"{name} is given more than once", (error,))
+    return values[0] if values else None
+
+
+def parse_limit(values: list[str], default: int = 20, most: int = 100) -> int:
+    """How many orders a page has. Raises InvalidRequest."""
+    text = only_value("limit", values)
+    if text is None:
+        return default
+    if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= most:
+        error = FieldError("limit", f"must be 1 to {most} in plain digits")
+        raise InvalidRequest("query", "the limit is not valid", (error,))
+    return int(text)

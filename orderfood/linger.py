@@ -1,0 +1,31 @@
+"""Closing a connection on a client that is still sending, without losing the answer.
+
+A socket that is closed while received data is unread makes the kernel send a reset, on which the
+client may drop the answer it has not read yet. So our side is shut first, what still comes is
+read and thrown away for a moment, and only then the connection is closed (nginx calls it
+lingering_close).
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPConnection
+from tornado.ioloop import IOLoop
+
+LINGER_SECONDS = 2.0
+"""How long a client gets to notice that its request is answered."""
+
+
+def linger(connection: HTTPConnection) -> None:
+    """Ends our side of the connection now, and the connection in LINGER_SECONDS at the latest."""
+    assert isinstance(connection, HTTP1Connection)
+    stream = connection.stream
+    if getattr(stream, "lingers", False) or stream.closed():
+        return
+    stream.lingers = True  # type: ignore[attr-defined]
+    with suppress(OSError):
+        stream.socket.shutdown(socket.SHUT_WR)
+    IOLoop.current().call_later(LINGER_SECONDS, stream.close)

@@ -1,0 +1,205 @@
+"""The use cases: plain async functions on a shop. They know neither HTTP nor SQL."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import struct
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from orderfood.catalogue import CatalogueCache, Snapshot
+from orderfood.coupons import MAX_FILE_CODE, MIN_FILE_CODE, fold_code, refused
+from orderfood.errors import FieldError, InvalidRequest, KeyMissing, KeyRefused, Unprocessable
+from orderfood.keylocks import KeyLocks
+from orderfood.pricing import Basket, Prices, price, resolve_lines
+from orderfood.wire import fingerprint
+from storage import Storage
+from storage.errors import CouponUsedUp, OrderNotFound
+from storage.records import Coupon, CouponLimits, IdempotencyKey, Order, OrderLine, Page, User
+
+KEY_LIFETIME = timedelta(hours=24)
+"""How long an idempotency key is remembered."""
+
+CREATE_ORDER = "create_order"
+READ_ORDER = "read_order"
+
+
+def utc_now() -> datetime:
+    """The time, aware and in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """What the use cases work on."""
+
+    storage: Storage
+    catalogue: CatalogueCache
+    now: Callable[[], datetime] = utc_now
+    key_locks: KeyLocks = field(default_factory=KeyLocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A basket with its prices."""
+
+    lines: tuple[OrderLine, ...]
+    coupon: Coupon | None
+    prices: Prices
+
+
+def hash_key(key: str) -> str:
+    """How a key is stored: SHA-256, for a key is random and long, unlike a password, so that a
+    slow hash would protect nothing and cost every request."""
+    return f"sha256:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+async def authenticate(shop: Shop, key: str | None, scope: str) -> User:
+    """Whose key this is. Raises KeyMissing, KeyRefused.
+
+    The key is looked up by its hash: what the time tells is about the hash, not about the key.
+    """
+    if not key:
+        raise KeyMissing("no_key", "an API key is required in the header api_key")
+    snapshot = await shop.catalogue.get()
+    found = snapshot.keys.get(hash_key(key))
+    if found is None:
+        raise KeyRefused("wrong_key", "the API key is not valid")
+    user, api_key = found
+    if api_key.expires_at is not None and shop.now() >= api_key.expires_at:
+        raise KeyRefused("expired_key", "the API key has expired")
+    if scope not in api_key.scopes:
+        raise KeyRefused("scope", f"the API key lacks the scope {scope}")
+    return user
+
+
+async def quote(shop: Shop, basket: Basket) -> Quote:
+    """What the basket costs now. Raises Unprocessable, as an order of it would."""
+    snapshot = await shop.catalogue.get()
+    lines = resolve_lines(basket, snapshot.products)
+    coupon = await find_coupon(shop, snapshot, basket.coupon_code)
+    return Quote(lines, coupon, price(lines, coupon, shop.now()))
+
+
+async def find_coupon(shop: Shop, snapshot: Snapshot, code: str | None) -> Coupon | None:
+    """The coupon of that code: a named one, else one of the coupon files. Raises Unprocessable."""
+    if code is None:
+        return None
+    named = snapshot.coupons.get(fold_code(code))
+    if named is not None:
+        return named
+    if snapshot.file_coupon is not None and MIN_FILE_CODE <= len(code) <= MAX_FILE_CODE:
+        spelling = await shop.storage.find_file_code(code)
+        if spelling is not None:
+            return replace(snapshot.file_coupon, code=spelling)
+    raise refused("unknown coupon")
+
+
+async def place_order(shop: Shop, user: User, basket: Basket, key: str | None = None) -> Order:
+    """Prices the basket and stores the order, once for each of the user's idempotency keys.
+
+    Raises Unprocessable, StillInProgress, IdempotencyConflict.
+    """
+    if key is None:
+        return await _price_and_store(shop, user, basket, None)
+    async with shop.key_locks.hold((user.id, key)):
+        expires_at = shop.now() + KEY_LIFETIME
+        once = IdempotencyKey(key, fingerprint(basket), expires_at)
+        return await _price_and_store(shop, user, basket, once)
+
+
+async def _price_and_store(
+    shop: Shop, user: User, basket: Basket, key: IdempotencyKey | None
+) -> Order:
+    """A key that was used answers with its order, whatever has become of the menu since."""
+    try:
+        quoted = await quote(shop, basket)
+    except Unprocessable:
+        first = await shop.storage.find_order_by_key(user.id, key) if key else None
+        if first is None:
+            raise
+        return first
+    return await _store(shop, _new_order(user, quoted, shop.now()), key, quoted.coupon)
+
+
+def _new_order(user: User, quoted: Quote, now: datetime) -> Order:
+    prices = quoted.prices
+    return Order(
+        id=uuid.uuid4(),
+        user_id=user.id,
+        lines=quoted.lines,
+        subtotal=prices.subtotal,
+        discounts=prices.discounts,
+        total=prices.total,
+        created_at=now,
+        coupon_code=quoted.coupon.code if quoted.coupon else None,
+    )
+
+
+async def _store(
+    shop: Shop, order: Order, key: IdempotencyKey | None, coupon: Coupon | None
+) -> Order:
+    limits = CouponLimits(coupon.max_uses, coupon.max_uses_per_user) if coupon else None
+    try:
+        return await shop.storage.add_order(order, key=key, limits=limits)
+    except CouponUsedUp as error:
+        raise refused("the coupon is used up", "coupon_used_up") from error
+
+
+def parse_order_id(text: str) -> uuid.UUID:
+    """The id in a path. Raises OrderNotFound for whatever is no hyphenated UUID."""
+    try:
+        order_id = uuid.UUID(text)
+    except ValueError:
+        raise OrderNotFound(text) from None
+    if str(order_id) != text.lower():
+        raise OrderNotFound(text)
+    return order_id
+
+
+async def get_order(shop: Shop, user: User, order_id: str) -> Order:
+    """The user's own order. Raises OrderNotFound."""
+    return await shop.storage.get_order(user.id, parse_order_id(order_id))
+
+
+async def cancel_order(shop: Shop, user: User, order_id: str) -> Order:
+    """Cancels the user's own order, once. Raises OrderNotFound, OrderNotCancellable."""
+    return await shop.storage.cancel_order(user.id, parse_order_id(order_id))
+
+
+async def list_orders(
+    shop: Shop, user: User, limit: int, cursor: str | None
+) -> tuple[list[Order], str | None]:
+    """A page of the user's own orders, newest first, and the cursor of the next one, if any.
+    Raises InvalidRequest for a cursor that is none of ours."""
+    after = None if cursor is None else decode_cursor(cursor)
+    orders = await shop.storage.list_orders(user.id, limit=limit + 1, after=after)
+    if len(orders) <= limit:
+        return orders, None
+    last = orders[limit - 1]
+    return orders[:limit], encode_cursor(Page(last.created_at, last.id))
+
+
+_CURSOR = struct.Struct(">q16s")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def encode_cursor(page: Page) -> str:
+    """A place in a listing as an opaque text for a URL."""
+    microseconds = (page.created_at - _EPOCH) // _MICROSECOND
+    return base64.urlsafe_b64encode(_CURSOR.pack(microseconds, page.id.bytes)).decode()
+
+
+def decode_cursor(cursor: str) -> Page:
+    """The place that a cursor stands for. Raises InvalidRequest."""
+    try:
+        packed = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
+        microseconds, id_ = _CURSOR.unpack(packed)
+        return Page(_EPOCH + microseconds * _MICROSECOND, uuid.UUID(bytes=id_))
+    except (ValueError, struct.error, OverflowError):
+        error = FieldError("cursor", "is none that was given out")
+        raise InvalidRequest("cursor", "the cursor is not valid", (error,)) from None

@@ -1,0 +1,57 @@
+"""A real server for each backend, shared by the tests of a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.api.client import Client, connect
+from tests.backends import BACKENDS
+from tests.processes import RunningServer, prepare, serving
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def database(
+    backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """The URL of a database that is migrated and loaded."""
+    if backend == "memory":
+        return "memory://"
+    if backend == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('api') / 'api.db'}"
+    else:
+        url = request.getfixturevalue("postgres_server").create_database()
+    prepare(url)
+    return url
+
+
+@pytest.fixture(scope="session")
+def server(database: str) -> Iterator[RunningServer]:
+    with serving(database) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: RunningServer) -> Iterator[Client]:
+    with connect(server.url) as connected:
+        yield connected
+
+
+@pytest.fixture
+def menu(tmp_path: Path) -> Path:
+    """A copy of the packaged fixtures, to be changed."""
+    import shutil
+
+    import fixtures
+
+    folder = tmp_path / "fixtures"
+    shutil.copytree(Path(fixtures.__file__).parent, folder, ignore=shutil.ignore_patterns("*.py*", "__pycache__"))
+    return folder

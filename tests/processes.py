@@ -1,0 +1,133 @@
+"""The three programs as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+MODULES = {
+    "database-migration": "scripts.migrate",
+    "database-load": "scripts.load",
+    "order-food": "orderfood",
+}
+PATIENCE = 30.0
+"""Seconds after which something that should have happened counts as hung."""
+
+
+def environment(**settings: object) -> dict[str, str]:
+    """This process's environment with these settings; none leaks in from outside."""
+    from orderfood.settings import describe_settings
+
+    known = {setting.name for setting in describe_settings()}
+    kept = {name: value for name, value in os.environ.items() if name not in known}
+    chosen = {name: str(value) for name, value in settings.items()}
+    return {**kept, "PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", **chosen}
+
+
+def command(program: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-W", "error", "-m", MODULES[program], *arguments]
+
+
+def run(
+    program: str, *arguments: str, cwd: Path | None = None, **settings: object
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program to its end."""
+    return subprocess.run(
+        command(program, *arguments),
+        env=environment(**settings),
+        cwd=cwd or ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def prepare(url: str, **settings: object) -> None:
+    """Migrates and loads, where there is a database to do it to."""
+    for program in ("database-migration", "database-load"):
+        done = run(program, STORAGE_URL=url, **settings)
+        assert done.returncode == 0, done.stderr + done.stdout
+
+
+class RunningServer:
+    """An ``order-food`` that listens. ``lines`` are the JSON log lines so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[dict[str, Any]] = []
+        self._fresh: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.url = str(self.wait_for_line("order-food listens")["url"])
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            entry = json.loads(line)
+            self.lines.append(entry)
+            self._fresh.put(entry)
+        self._fresh.put(None)
+
+    def wait_for_line(self, message: str) -> dict[str, Any]:
+        """The next log line whose message holds this text."""
+        return self.wait_for(lambda entry: message in entry["message"], message)
+
+    def wait_for_request(self, request_id: str) -> dict[str, Any]:
+        """The access-log line of a request."""
+        return self.wait_for(lambda entry: entry.get("request_id") == request_id, request_id)
+
+    def wait_for(self, wanted: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
+        """The next log line that is wanted."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            entry = self._fresh.get(timeout=max(0.0, deadline - time.monotonic()))
+            assert entry is not None, f"ended without a line for {what!r}"
+            if wanted(entry):
+                return entry
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        code = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return code
+
+
+@contextmanager
+def serving(url: str, **settings: object) -> Iterator[RunningServer]:
+    """A server on a free port, ended when the block ends."""
+    process = subprocess.Popen(
+        command("order-food"),
+        env=environment(**{"STORAGE_URL": url, "PORT": 0, **settings}),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield RunningServer(process)
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+        if process.stdout:
+            process.stdout.close()
+
+
+def known_settings() -> Mapping[str, str]:
+    from orderfood.settings import describe_settings
+
+    return {setting.name: setting.default for setting in describe_settings()}
