@@ -1,0 +1,130 @@
+"""How the programs log: the standard library's logging, one record a line on stdout.
+
+What a machine is to find goes into ``extra={"fields": {...}}``; see also :func:`say`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from orderfood.settings import Settings, mask_url
+
+__all__ = ["configure_logging", "hide_passwords", "mask_url", "say"]
+
+
+def configure_logging(settings: Settings, service: str) -> None:
+    """Sends all that is logged to stdout, in the settings' format and from their level on.
+
+    A second call replaces what the first set up; handlers of others stay.
+    """
+    handler = _LineHandler(sys.stdout)
+    handler.setFormatter(
+        JSONFormatter(
+            service=service,
+            version=settings.service_version,
+            environment=settings.environment,
+        )
+        if settings.log_format == "json"
+        else TextFormatter()
+    )
+    root = logging.getLogger()
+    for old in [h for h in root.handlers if isinstance(h, _LineHandler)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(settings.log_level)
+
+
+def say(logger: logging.Logger, message: str, **fields: object) -> None:
+    """Logs a result that a person waits for: in text the bare message, which has to say it all,
+    in JSON an info record with ``fields``. It is shown at every level, for it is the program's
+    answer rather than its chatter."""
+    extra = {"fields": fields, "plain": True}
+    record = logger.makeRecord(
+        logger.name, logging.INFO, "", 0, message, (), None, func=None, extra=extra
+    )
+    logger.handle(record)
+
+
+def hide_passwords(text: str) -> str:
+    """``text`` with the passwords of the URLs in it masked: drivers like to quote what they were
+    given. For a text that is nothing but a URL there is the stricter :func:`mask_url`."""
+    return _URL_PASSWORD.sub(r"\1***@", text) if "://" in text else text
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a line, in ASCII, so that nothing in a record can break the line."""
+
+    def __init__(self, **constants: str) -> None:
+        super().__init__()
+        self._constants = constants
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, object] = {
+            "timestamp": _timestamp(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": hide_passwords(record.getMessage()),
+            **self._constants,
+        }
+        for name, value in _fields(record).items():
+            entry.setdefault(name, value)
+        if problem := self._problem(record):
+            entry["exception"] = problem
+        return json.dumps(entry, default=str)
+
+    def _problem(self, record: logging.LogRecord) -> str:
+        """The traceback and the stack, as far as the record has them."""
+        exception = self.formatException(record.exc_info) if record.exc_info else ""
+        return hide_passwords("\n".join(filter(None, (exception, record.stack_info))))
+
+
+class TextFormatter(logging.Formatter):
+    """A line for a person: time, level, logger, message and fields; a traceback below it."""
+
+    def __init__(self) -> None:
+        super().__init__("%(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return hide_passwords(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        message = record.message.translate(_VISIBLE_CONTROLS)
+        if getattr(record, "plain", False):
+            return message
+        fields = "".join(f" {name}={_text(value)}" for name, value in _fields(record).items())
+        return f"{_timestamp(record)} {record.levelname:<7} {record.name}: {message}{fields}"
+
+
+class _LineHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic in stubs alone
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        """A reader that went away or a full disk must not stop the program, nor fill stderr."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
+def _timestamp(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+def _fields(record: logging.LogRecord) -> Mapping[str, object]:
+    fields: Mapping[str, object] = getattr(record, "fields", {})
+    return fields
+
+
+def _text(value: object) -> str:
+    text = str(value)
+    return text if text.isprintable() and " " not in text else json.dumps(value, default=str)
+
+
+_URL_PASSWORD = re.compile(r"([\w+.-]+://[^\s:/@]*:)[^\s@]*@")
+
+_VISIBLE_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {
+    ord("\n"): "\\n",
+    ord("\r"): "\\r",
+    ord("\t"): "\\t",
+}

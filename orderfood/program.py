@@ -1,0 +1,149 @@
+"""What every program does around its work: arguments, settings, logging, signals, exit codes.
+
+| exit code | meaning |
+| --- | --- |
+| 0 | done |
+| 1 | not done; one line on stderr says why |
+| 2 | an argument or a setting makes no sense |
+| 130, 143 | stopped by SIGINT or SIGTERM |
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+import textwrap
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orderfood.logs import configure_logging, hide_passwords, mask_url
+from orderfood.settings import (
+    Settings,
+    SettingsError,
+    describe_settings,
+    package_version,
+    read_settings,
+)
+from storage import SCHEMA_VERSION, Storage, open_storage
+from storage.errors import InvalidStorageURL, SchemaOutdated, StorageError
+
+logger = logging.getLogger(__name__)
+
+Work = Callable[[Settings, argparse.Namespace], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One of the commands. ``name`` is the console script's and, in logs, the service's."""
+
+    name: str
+    description: str
+    work: Work
+    add_arguments: Callable[[argparse.ArgumentParser], object] = lambda parser: None
+    expected_errors: tuple[type[Exception], ...] = ()
+    """What the work may raise, beside StorageError, to say that it could not be done."""
+
+
+def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
+    """Runs the program to its end and returns its exit code.
+
+    SIGTERM and SIGINT cancel the work; work that would rather end in its own way replaces their
+    handlers on the running loop. argparse itself exits after --help, --version and wrong usage.
+    """
+    arguments = _parser(program).parse_args(argv)
+    expected: tuple[type[Exception], ...] = (StorageError, *program.expected_errors)
+    try:
+        settings = read_settings()
+        configure_logging(settings, program.name)
+        asyncio.run(_until_signal(program.work(settings, arguments)))
+    except SettingsError as error:
+        return _refuse(program, error, 2)
+    except _Stopped as error:
+        return _refuse(program, error, 128 + error.signal)
+    except expected as error:
+        return _refuse(program, error, 1)
+    except Exception:
+        logger.critical("this should not have happened", exc_info=True)
+        return 1
+    return 0
+
+
+def storage_of(settings: Settings) -> Storage:
+    """The storage that the settings name, not yet connected. Raises SettingsError."""
+    try:
+        return open_storage(
+            settings.storage_url,
+            pool_size=settings.storage_pool_size,
+            wait_seconds=settings.storage_wait_seconds,
+        )
+    except InvalidStorageURL as error:
+        shown = ascii(mask_url(settings.storage_url))
+        raise SettingsError(f"STORAGE_URL is {shown}; allowed: {error}") from error
+
+
+async def require_schema(storage: Storage) -> None:
+    """Raises SchemaOutdated, which says what to run, when the schema is older than this code."""
+    version = await storage.get_schema_version()
+    if version < SCHEMA_VERSION:
+        raise SchemaOutdated(
+            f"the schema is at version {version} and this program needs {SCHEMA_VERSION}:"
+            " run database-migration first"
+        )
+
+
+class _Stopped(Exception):
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.signal = number
+
+
+async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
+    """Awaits the work; raises _Stopped when a signal kept it from its end."""
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
+    received: list[int] = []
+
+    def stop(number: int) -> None:
+        received.append(number)
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        await task
+    except (asyncio.CancelledError, StorageError):
+        if received:
+            raise _Stopped(received[0]) from None
+        raise
+
+
+def _refuse(program: Program, error: Exception, code: int) -> int:
+    line = " ".join(hide_passwords(str(error)).split())  # a driver's message may have several lines
+    sys.stderr.write(f"{program.name}: {line}\n")
+    return code
+
+
+def _parser(program: Program) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program.name,
+        description=program.description,
+        epilog=_settings_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"{program.name} {package_version()}"
+    )
+    program.add_arguments(parser)
+    return parser
+
+
+def _settings_help() -> str:
+    lines = ["settings, read from the environment:"]
+    for name, default, meaning in describe_settings():
+        lines.append(f"  {name} (default: {default})")
+        lines.append(textwrap.fill(meaning, 78, initial_indent=" " * 6, subsequent_indent=" " * 6))
+    return "\n".join(lines)

@@ -1,0 +1,283 @@
+"""What an operator may set: read from the environment once, here, into one frozen object.
+
+Importing this is cheap and touches nothing; :func:`read_settings` does the reading.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeVar, cast
+from urllib.parse import urlsplit
+
+T = TypeVar("T")
+
+LogFormat = Literal["text", "json"]
+
+
+class SettingsError(Exception):
+    """A variable makes no sense. The message is one line that names the variable, its value
+    (never a password) and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one process. The URL may hold a password: ``repr`` leaves it out."""
+
+    storage_url: str = field(repr=False)
+    storage_pool_size: int
+    storage_wait_seconds: float
+    host: str
+    port: int
+    fixtures_dir: Path
+    environment: str
+    service_version: str
+    log_level: str
+    """A name of the standard library's, in capitals: ``INFO``."""
+    log_format: LogFormat
+    cors_allowed_origins: tuple[str, ...]
+    """Origins as browsers send them, or ``("*",)``."""
+    drain_seconds: float
+
+
+class SettingDescription(NamedTuple):
+    """One row of the table in ``--help`` and in the README."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+class _Setting(NamedTuple):
+    default: str
+    meaning: str
+    allowed: str
+    compute: Callable[[], str] | None = None
+    """Finds the default where it is no constant."""
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings that ``environ`` holds. A variable that is empty counts as not set: that is
+    how charts and compose files leave one out. Raises SettingsError."""
+
+    def read(name: str, parse: Callable[[str], T]) -> T:
+        return _read(environ, name, parse)
+
+    return Settings(
+        storage_url=read("STORAGE_URL", _storage_url),
+        storage_pool_size=read("STORAGE_POOL_SIZE", _whole_number(1, 1000)),
+        storage_wait_seconds=read("STORAGE_WAIT_SECONDS", _seconds),
+        host=read("HOST", _host),
+        port=read("PORT", _whole_number(0, 65535)),
+        fixtures_dir=read("FIXTURES_DIR", _folder),
+        environment=read("ENVIRONMENT", _label),
+        service_version=read("SERVICE_VERSION", _label),
+        log_level=read("LOG_LEVEL", _log_level),
+        log_format=read("LOG_FORMAT", _log_format),
+        cors_allowed_origins=read("CORS_ALLOWED_ORIGINS", _origins),
+        drain_seconds=read("DRAIN_SECONDS", _seconds),
+    )
+
+
+def describe_settings() -> list[SettingDescription]:
+    """Every variable with its default and its meaning, in the order of the README's table."""
+    return [
+        SettingDescription(name, setting.default, setting.meaning)
+        for name, setting in _SETTINGS.items()
+    ]
+
+
+def package_version() -> str:
+    """The version of the installed package; ``unknown`` in a source tree that is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # slow, and not always needed
+
+    try:
+        return version("orderfood")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def mask_url(text: str) -> str:
+    """``text`` with the password of a URL (or of a libpq connection string) replaced by ``***``.
+
+    Works on what is no valid URL, too, for those are the ones that end up in an error. In doubt
+    it hides too much.
+    """
+    text = _PASSWORD_PARAMETER.sub(r"\1***", text)
+    if "@" in text:
+        return _PASSWORD_BEFORE_HOST.sub(r"\1***@", text)
+    return _PASSWORD_WITHOUT_HOST.sub(r"\1***", text)
+
+
+_PASSWORD_PARAMETER = re.compile(r"((?:password|passwd|pwd)\s*=\s*)(?:'[^']*'|[^&\s]*)", re.I)
+_PASSWORD_BEFORE_HOST = re.compile(r"((?:[\w+.-]*://)?+[^:@]*:).*@", re.S)
+_PASSWORD_WITHOUT_HOST = re.compile(r"(://[^:/?#\[]*:)(?!\d+(?:[/?#,]|$))[^/?#]+")
+
+
+def _packaged_fixtures() -> str:
+    spec = find_spec("fixtures")  # found, not imported: its reader needs pydantic
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return spec.submodule_search_locations[0]
+
+
+def _fitting_log_format() -> str:
+    return "text" if sys.stdout is not None and sys.stdout.isatty() else "json"
+
+
+_SECONDS = "a number of seconds from 0 to 86400, such as 5 or 0.5"
+_LABEL = "1 to 100 visible characters without spaces"
+
+_SETTINGS = {
+    "STORAGE_URL": _Setting(
+        "sqlite:///orderfood.db",
+        "where the facts are kept: memory://, sqlite:///path or"
+        " postgresql://user:password@host/db?options (postgres:// too; sslmode as in libpq)",
+        "memory://, sqlite:///path or postgresql://user:password@host/db?options",
+    ),
+    "STORAGE_POOL_SIZE": _Setting(
+        "10", "Postgres connections of one process", "a whole number from 1 to 1000"
+    ),
+    "STORAGE_WAIT_SECONDS": _Setting(
+        "30",
+        "how long a program waits for a database that is not up yet, then one clear error and"
+        " exit 1",
+        _SECONDS,
+    ),
+    "HOST": _Setting(
+        "127.0.0.1",
+        "the address where order-food listens",
+        "a host name or an IP address, without a port",
+    ),
+    "PORT": _Setting(
+        "8080",
+        "the port where order-food listens; 0 is any free one",
+        "a whole number from 0 to 65535",
+    ),
+    "FIXTURES_DIR": _Setting(
+        "the packaged fixtures",
+        "the folder that database-load reads",
+        "the path of a folder",
+        _packaged_fixtures,
+    ),
+    "ENVIRONMENT": _Setting("dev", "reported in logs", _LABEL),
+    "SERVICE_VERSION": _Setting(
+        "the package's version", "reported in logs", _LABEL, package_version
+    ),
+    "LOG_LEVEL": _Setting(
+        "info",
+        "the least that is logged: debug, info, warning, error or critical",
+        "debug, info, warning, error or critical",
+    ),
+    "LOG_FORMAT": _Setting(
+        "text on a terminal, else json",
+        "text, or json: one object a line",
+        "text or json",
+        _fitting_log_format,
+    ),
+    "CORS_ALLOWED_ORIGINS": _Setting(
+        "*",
+        "the web origins that may call the API: * for all, or several with commas between",
+        "*, or origins such as https://shop.example or http://localhost:3000, with commas between",
+    ),
+    "DRAIN_SECONDS": _Setting(
+        "5",
+        "on SIGTERM: how long new requests are still served while /ready is 503 (it ends sooner"
+        " when no connection is open); requests in flight get at most as long again. SIGINT"
+        " skips the wait",
+        _SECONDS,
+    ),
+}
+
+
+def _read(environ: Mapping[str, str], name: str, parse: Callable[[str], T]) -> T:
+    setting = _SETTINGS[name]
+    value = environ.get(name) or (setting.compute() if setting.compute else setting.default)
+    try:
+        return parse(value)
+    except ValueError:
+        raise SettingsError(f"{name} is {_shown(value)}; allowed: {setting.allowed}") from None
+
+
+def _shown(value: str) -> str:
+    text = ascii(mask_url(value))
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _matching(pattern: str, value: str) -> str:
+    if not re.fullmatch(pattern, value):
+        raise ValueError
+    return value
+
+
+def _whole_number(least: int, most: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        number = int(_matching(r"[0-9]{1,9}", value))
+        if not least <= number <= most:
+            raise ValueError
+        return number
+
+    return parse
+
+
+def _seconds(value: str) -> float:
+    seconds = float(_matching(r"[0-9]{1,5}(\.[0-9]{1,9})?", value))
+    if seconds > 86400:
+        raise ValueError
+    return seconds
+
+
+def _storage_url(value: str) -> str:
+    """Only what can be judged without a driver; the rest open_storage refuses."""
+    if value == "memory://":
+        return value
+    _matching(r"sqlite:///.+|postgres(ql)?://\S+", value)
+    if "\0" in value:
+        raise ValueError
+    urlsplit(value)  # ValueError, as for a bracket that is not closed
+    return value
+
+
+def _host(value: str) -> str:
+    if ":" in value:
+        from ipaddress import IPv6Address
+
+        return str(IPv6Address(value))
+    return _matching(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})", value)
+
+
+def _folder(value: str) -> Path:
+    return Path(_matching(r"[^\0]+", value))
+
+
+def _label(value: str) -> str:
+    return _matching(r"[^\s\x00-\x1f\x7f\ud800-\udfff]{1,100}", value)
+
+
+def _log_level(value: str) -> str:
+    return _matching(r"DEBUG|INFO|WARNING|ERROR|CRITICAL", value.upper())
+
+
+def _log_format(value: str) -> LogFormat:
+    return cast(LogFormat, _matching(r"text|json", value.lower()))
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    if value == "*":
+        return ("*",)
+    return tuple(_origin(origin.strip(" ")) for origin in value.split(","))
+
+
+def _origin(value: str) -> str:
+    """In lower case, as browsers send it."""
+    host = r"([a-z0-9_]([a-z0-9_.-]{0,252})|\[[0-9a-f:.]+\])"
+    origin = _matching(rf"[a-z][a-z0-9+.-]*://{host}(:[0-9]{{1,5}})?", value.lower())
+    port = urlsplit(origin).port  # ValueError when it is over 65535
+    if port == 0:
+        raise ValueError
+    return origin

@@ -1,0 +1,78 @@
+"""``database-load``: swaps the reference data in the storage for what the fixtures hold."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from fixtures import FixtureError, Fixtures, read_fixtures
+from orderfood.logs import say
+from orderfood.program import Program, require_schema, run_program, storage_of
+from orderfood.settings import Settings
+from storage import Storage
+from storage.records import LoadReport
+
+logger = logging.getLogger("database-load")
+
+
+async def load(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Checks all of the fixtures, then loads them. Raises SettingsError, FixtureError and
+    StorageError; then the old data is untouched."""
+    start = time.perf_counter()
+    storage = storage_of(settings)
+    fixtures = read_fixtures(settings.fixtures_dir)
+    if storage.backend == "memory":
+        say(logger, "memory:// is loaded by order-food itself: the fixtures are fine, that is all")
+        return
+    report = await replace(storage, fixtures, dry_run=arguments.dry_run)
+    _show(report, milliseconds=(time.perf_counter() - start) * 1000, dry_run=arguments.dry_run)
+
+
+async def replace(storage: Storage, fixtures: Fixtures, *, dry_run: bool) -> LoadReport:
+    """One transaction on a storage that it connects and closes. Raises StorageError."""
+    async with storage:
+        await require_schema(storage)
+        return await storage.replace_catalogue(
+            fixtures.catalogue, sample_orders=fixtures.sample_orders, dry_run=dry_run
+        )
+
+
+def _show(report: LoadReport, *, milliseconds: float, dry_run: bool) -> None:
+    changes = {kind: asdict(change) for kind, change in report.changes.items()}
+    for kind, counts in changes.items():
+        words = ", ".join(f"{count} {what}" for what, count in counts.items())
+        say(logger, f"{kind}: {words}", kind=kind, **counts)
+    say(
+        logger,
+        f"{'would load' if dry_run else 'loaded'} in {milliseconds:.0f} ms",
+        duration_ms=round(milliseconds, 3),
+        catalogue_version=report.version,
+        dry_run=dry_run,
+        **changes,
+    )
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what a load would change, and change nothing"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script."""
+    program = Program(
+        "database-load",
+        "Checks the fixtures and swaps the reference data for them in one transaction.",
+        load,
+        _add_arguments,
+        expected_errors=(FixtureError,),
+    )
+    return run_program(program, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

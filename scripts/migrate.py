@@ -1,0 +1,102 @@
+"""``database-migration``: brings the schema of the storage up to date."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from migrations import read_migrations
+from orderfood.logs import say
+from orderfood.program import Program, run_program, storage_of
+from orderfood.settings import Settings
+from storage import Storage
+from storage.errors import MigrationChanged
+from storage.records import AppliedMigration, Migration
+
+logger = logging.getLogger("database-migration")
+
+
+async def migrate(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Applies what is pending, or says what is. Raises SettingsError and StorageError."""
+    storage = storage_of(settings)
+    if storage.backend == "memory":
+        say(logger, "memory:// has no schema: nothing to migrate")
+        return
+    migrations = read_migrations(storage.backend)
+    async with storage:
+        if arguments.command == "status":
+            await show_status(storage, migrations)
+        else:
+            await apply_pending(storage, migrations)
+
+
+async def apply_pending(storage: Storage, migrations: Sequence[Migration]) -> None:
+    """Applies one after the other. Several programs may do so at once: the storage lets one of
+    them apply a migration, and only that one prints its name."""
+    applied = [await _apply(storage, migration) for migration in migrations]
+    if not any(applied):
+        say(logger, "nothing to do: the schema is up to date")
+
+
+async def _apply(storage: Storage, migration: Migration) -> bool:
+    applied = await storage.apply_migration(migration)
+    if applied:
+        say(logger, f"applied {migration.name}", migration=migration.name)
+    return applied
+
+
+async def show_status(storage: Storage, migrations: Sequence[Migration]) -> None:
+    """A line for each migration, those included that a newer version of the code has applied.
+    Raises MigrationChanged, after the lines, when one is not what was applied."""
+    applied = {record.version: record for record in await storage.list_migrations()}
+    known = {migration.version for migration in migrations}
+    for migration in migrations:
+        _show(migration.name, _state(migration, applied.get(migration.version)))
+    for version in sorted(applied.keys() - known):
+        _show(applied[version].name, "applied, unknown to this version")
+    _refuse_changed(migrations, applied)
+
+
+def _show(name: str, state: str) -> None:
+    say(logger, f"{name}: {state}", migration=name, state=state)
+
+
+def _state(migration: Migration, record: AppliedMigration | None) -> str:
+    if record is None:
+        return "pending"
+    when = record.applied_at.isoformat(timespec="seconds")
+    return f"{'applied' if _is_same(migration, record) else 'changed since it was applied'} {when}"
+
+
+def _is_same(migration: Migration, record: AppliedMigration) -> bool:
+    return (migration.name, migration.checksum) == (record.name, record.checksum)
+
+
+def _refuse_changed(migrations: Sequence[Migration], applied: dict[int, AppliedMigration]) -> None:
+    for migration in migrations:
+        record = applied.get(migration.version)
+        if record and not _is_same(migration, record):
+            raise MigrationChanged(f"{migration.name} was changed after it was applied")
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=["status"],
+        help="list what is applied and what is pending; without it, apply what is pending",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script."""
+    program = Program(
+        "database-migration", "Brings the schema up to date.", migrate, _add_arguments
+    )
+    return run_program(program, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
