@@ -3,22 +3,48 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEFINITIONS := setup.cfg pyproject.toml constraints.txt
+# where version managers keep interpreters that are not on PATH
+INTERPRETERS := $(subst $() ,:,$(wildcard $(HOME)/.pyenv/versions/3.1[123].*/bin))
 
 .PHONY: run test lint format constraints clean
 
-run: $(VENV)/run  ## environment, install, migrate, load, serve on http://localhost:8080
-	@$(BIN)/database-migration
-	@$(BIN)/database-load
-	@exec $(BIN)/order-food
+run: $(VENV)/run
+	@$(BIN)/database-migration && $(BIN)/database-load && exec $(BIN)/order-food
 
-$(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "orderfood needs Python 3.11 or newer; say which with make PYTHON=...")'
+# all tests on every interpreter; with TESTS=… those tests on this one
+test: $(VENV)/test
+ifdef TESTS
+	$(BIN)/python -m pytest $(TESTS)
+else
+	PATH="$$PATH:$(INTERPRETERS)" $(BIN)/tox run --result-json $(VENV)/tox.json -e py311,py312,py313
+endif
+
+lint: $(VENV)/test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/test
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# what was just tested, so that an install a year from now gets the same
+constraints: $(VENV)/test
+	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools > constraints.txt
+
+clean:
+	rm -rf $(VENV) .tox build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "orderfood needs Python 3.11 or newer: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/run: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/run: $(DEFINITIONS) | $(BIN)/python
 	$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/test: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/test: $(DEFINITIONS) | $(BIN)/python
 	$(INSTALL) --editable '.[test,lint,tox]'
 	@touch $@ $(VENV)/run

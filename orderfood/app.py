@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from tornado.web import Application, RequestHandler, URLSpec
+from tornado.routing import URLSpec
+from tornado.web import Application, RequestHandler
 
 from orderfood import handlers
 from orderfood.handlers import ApiHandler, Context

@@ -106,7 +106,7 @@ class CatalogueCache:
         return snapshot
 
     async def run(self) -> None:
-        """Probes for ever; a store that is away is reported once when it goes and when it is back."""
+        """Probes for ever. A store that is away is reported once, and once when it is back."""
         away = False
         while True:
             try:

@@ -23,9 +23,7 @@ def refused(message: str, reason: str = "coupon") -> Unprocessable:
     return Unprocessable(reason, message, (FieldError("couponCode", message),))
 
 
-def check_coupon(
-    coupon: Coupon, lines: Sequence[OrderLine], subtotal: int, now: datetime
-) -> None:
+def check_coupon(coupon: Coupon, lines: Sequence[OrderLine], subtotal: int, now: datetime) -> None:
     """Raises Unprocessable when this coupon does not apply to this basket at this time."""
     if coupon.valid_from is not None and now < coupon.valid_from:
         raise refused("the coupon is not valid yet")

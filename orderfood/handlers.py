@@ -13,8 +13,9 @@ import re
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, cast
 
+from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
@@ -57,7 +58,7 @@ class Context:
 
 # --- from an exception to an answer ---
 
-STATUS: dict[type[Exception], int] = {
+STATUS: dict[type[BaseException], int] = {
     errors.KeyMissing: 401,
     errors.KeyRefused: 403,
     errors.InvalidRequest: 400,
@@ -226,7 +227,7 @@ class ApiHandler(RequestHandler):
     def _throw_away(self, chunk: bytes) -> None:
         self._thrown_away += len(chunk)
         if self._thrown_away > MAX_KEPT_BODY:
-            linger(self.request.connection)
+            linger(self.connection)
 
     async def _refuse(self, error: Exception) -> None:
         """Answers now. A body that is still to come is read up to a bound and thrown away: a
@@ -247,6 +248,11 @@ class ApiHandler(RequestHandler):
         self.set_header("Content-Length", str(sum(map(len, self._write_buffer))))
         await self.flush()
 
+    @property
+    def connection(self) -> HTTP1Connection:
+        """The connection that this request came on."""
+        return cast(HTTP1Connection, self.request.connection)
+
     def _body_follows(self) -> bool:
         """Whether a body is on its way; one that the client holds back (Expect) is not."""
         headers = self.request.headers
@@ -261,13 +267,13 @@ class ApiHandler(RequestHandler):
         if self._refused:
             await self.finish()
             if self._close_after:
-                self.request.connection.close()  # type: ignore[attr-defined]
+                self.connection.close()
             return
         method = (self.request.method or "").lower()
         name = "on_get" if method == "head" else f"on_{method}"
         await getattr(self, name)(*path)
 
-    get = head = post = options = put = delete = patch = _answer  # type: ignore[assignment]
+    get = head = post = options = put = delete = patch = _answer
 
     async def on_options(self, *path: str) -> None:
         """The answer to a preflight, and to OPTIONS in general."""
@@ -321,7 +327,9 @@ class ApiHandler(RequestHandler):
         if status == 405:
             self.set_header("Allow", ", ".join(self.methods()))
         details = error.errors if isinstance(error, Refusal) else ()
-        self.write_json(wire.error_json(status, message_of(error, status), self.request_id, details))
+        self.write_json(
+            wire.error_json(status, message_of(error, status), self.request_id, details)
+        )
 
     def log_exception(self, *args: object) -> None:
         """Nothing: write_failure logs what is a defect, the access log the rest."""

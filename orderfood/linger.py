@@ -12,16 +12,14 @@ import socket
 from contextlib import suppress
 
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPConnection
 from tornado.ioloop import IOLoop
 
 LINGER_SECONDS = 2.0
 """How long a client gets to notice that its request is answered."""
 
 
-def linger(connection: HTTPConnection) -> None:
+def linger(connection: HTTP1Connection) -> None:
     """Ends our side of the connection now, and the connection in LINGER_SECONDS at the latest."""
-    assert isinstance(connection, HTTP1Connection)
     stream = connection.stream
     if getattr(stream, "lingers", False) or stream.closed():
         return

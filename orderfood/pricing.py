@@ -76,7 +76,7 @@ def _check_known(basket: Basket, products: Mapping[str, Product]) -> None:
         if item.product_id not in products
     )
     if errors:
-        unknown = {item.product_id: None for item in basket.items if item.product_id not in products}
+        unknown = dict.fromkeys(i.product_id for i in basket.items if i.product_id not in products)
         names = ", ".join(_shorten(id_) for id_ in unknown)
         raise Unprocessable("unknown_product", f"unknown product: {names}", errors)
 

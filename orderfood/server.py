@@ -2,7 +2,8 @@
 
 | on | what happens |
 | --- | --- |
-| SIGTERM | /ready is 503 and answers close their connections, new requests are served for DRAIN_SECONDS, or until no connection is open; then as SIGINT |
+| SIGTERM | /ready is 503, answers close their connections, and new requests are still served for |
+| | DRAIN_SECONDS, or until no connection is open; then as SIGINT |
 | SIGINT | listening stops; requests in flight get DRAIN_SECONDS to end |
 """
 
@@ -11,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerConnectionDelegate
@@ -119,10 +121,10 @@ def _signals() -> asyncio.Queue[int]:
     return received
 
 
-async def _until_either(work: asyncio.Future[None] | object, stop: asyncio.Queue[int]) -> None:
-    tasks = {
-        asyncio.ensure_future(work),  # type: ignore[call-overload]
-        asyncio.ensure_future(stop.get()),
+async def _until_either(work: Coroutine[Any, Any, None], stop: asyncio.Queue[int]) -> None:
+    tasks: set[asyncio.Task[Any]] = {
+        asyncio.create_task(work),
+        asyncio.create_task(stop.get()),
     }
     _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:

@@ -7,9 +7,17 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 from pydantic_core import from_json
 
 from orderfood.errors import FieldError, InvalidRequest
@@ -187,9 +195,7 @@ def quote_json(
     """What an order and a quote have in common: lines, coupon and prices."""
     coupon = {"couponCode": coupon_code} if coupon_code is not None else {}
     return {
-        "items": [
-            {"productId": str(line.product.id), "quantity": line.quantity} for line in lines
-        ],
+        "items": [{"productId": str(line.product.id), "quantity": line.quantity} for line in lines],
         "products": [product_json(line.product) for line in lines],
         **coupon,
         "subtotal": money(prices.subtotal),
@@ -222,4 +228,4 @@ def error_json(
 
 def encode_json(value: object) -> bytes:
     """A JSON body in UTF-8."""
-    return cast(str, dumps(value)).encode()
+    return dumps(value).encode()

@@ -1,20 +1,20 @@
 """The errors that come out of a storage; a driver's own error is their cause, never the surface.
 
-    StorageError
-    ├── InvalidStorageURL        the URL names no backend, or not completely
-    ├── StorageUnavailable       does not answer, is full or read-only; what a write did is unknown
-    │   └── StorageBusy          refused before anything was written: too much is waiting already
-    ├── SchemaError
-    │   ├── SchemaOutdated       older than the code needs
-    │   ├── MigrationChanged     an applied migration differs from its file
-    │   ├── MigrationFailed      the statements of a migration failed; nothing of it stays
-    │   └── MigrationTimeout     ran or waited too long; nothing of it stays
-    ├── NotFound
-    │   └── OrderNotFound        no such order for this user
-    └── Conflict
-        ├── IdempotencyConflict  the key was used before, with another request
-        ├── CouponUsedUp         no use of the coupon is left
-        └── OrderNotCancellable  cancelled already
+StorageError
+├── InvalidStorageURL        the URL names no backend, or not completely
+├── StorageUnavailable       does not answer, is full or read-only; what a write did is unknown
+│   └── StorageBusy          refused before anything was written: too much is waiting already
+├── SchemaError
+│   ├── SchemaOutdated       older than the code needs
+│   ├── MigrationChanged     an applied migration differs from its file
+│   ├── MigrationFailed      the statements of a migration failed; nothing of it stays
+│   └── MigrationTimeout     ran or waited too long; nothing of it stays
+├── NotFound
+│   └── OrderNotFound        no such order for this user
+└── Conflict
+├── IdempotencyConflict  the key was used before, with another request
+├── CouponUsedUp         no use of the coupon is left
+└── OrderNotCancellable  cancelled already
 """
 
 from __future__ import annotations

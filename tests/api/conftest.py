@@ -53,5 +53,34 @@ def menu(tmp_path: Path) -> Path:
     import fixtures
 
     folder = tmp_path / "fixtures"
-    shutil.copytree(Path(fixtures.__file__).parent, folder, ignore=shutil.ignore_patterns("*.py*", "__pycache__"))
+    shutil.copytree(
+        Path(fixtures.__file__).parent,
+        folder,
+        ignore=shutil.ignore_patterns("*.py*", "__pycache__"),
+    )
     return folder
+
+
+@pytest.fixture
+def fresh_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database that is empty."""
+    if backend == "memory":
+        return "memory://"
+    if backend == "sqlite":
+        return f"sqlite:///{tmp_path / 'fresh.db'}"
+    url: str = request.getfixturevalue("postgres_server").create_database()
+    return url
+
+
+@pytest.fixture
+def fresh_database(fresh_url: str) -> str:
+    """The URL of a database that is migrated and loaded, for this test alone."""
+    if fresh_url != "memory://":
+        prepare(fresh_url)
+    return fresh_url
+
+
+@pytest.fixture
+def fresh_server(fresh_database: str) -> Iterator[RunningServer]:
+    with serving(fresh_database) as running:
+        yield running

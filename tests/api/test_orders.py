@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import fixtures
-
 from tests.api.client import KEY, Client
 
 WAFFLE = {"id": "1", "name": "Chicken Waffle", "price": 12.99, "category": "Waffle"}
@@ -21,7 +20,10 @@ SAMPLES = Path(fixtures.__file__).parent / "orders.json"
 
 
 def basket(**members: object) -> dict[str, object]:
-    return {"items": [{"productId": "1", "quantity": 2}, {"productId": "3", "quantity": 1}], **members}
+    return {
+        "items": [{"productId": "1", "quantity": 2}, {"productId": "3", "quantity": 1}],
+        **members,
+    }
 
 
 def test_an_order_without_a_coupon(client: Client) -> None:
@@ -208,7 +210,9 @@ def test_media_types_that_are_not(client: Client, headers: dict[str, str]) -> No
 
 
 def test_the_shops_own_prices_have_at_most_two_decimals_in_the_text(client: Client) -> None:
-    answer = client.order({"items": [{"productId": str(n), "quantity": n * 7} for n in range(1, 11)]})
+    answer = client.order(
+        {"items": [{"productId": str(n), "quantity": n * 7} for n in range(1, 11)]}
+    )
     numbers = re.findall(rb'"(?:price|subtotal|discounts|total)":([^,}]*)', answer.body)
     assert len(numbers) == 13
     assert all(re.fullmatch(rb"[0-9]+(\.[0-9]{1,2})?", number) for number in numbers)

@@ -127,7 +127,10 @@ def test_every_answer_carries_cors_headers(client: Client, path: str) -> None:
 
 def test_only_the_origins_that_are_allowed() -> None:
     allowed = "https://a.example, http://localhost:3000"
-    with serving("memory://", CORS_ALLOWED_ORIGINS=allowed) as server, connect(server.url) as client:
+    with (
+        serving("memory://", CORS_ALLOWED_ORIGINS=allowed) as server,
+        connect(server.url) as client,
+    ):
         for origin in ("https://a.example", "http://localhost:3000"):
             answer = client.get("/api/product", Origin=origin)
             assert answer.headers["Access-Control-Allow-Origin"] == origin
@@ -154,7 +157,10 @@ def test_any_other_gets_a_new_one(client: Client, sent: str) -> None:
 
 
 def test_health_and_ready(client: Client) -> None:
-    assert (client.get("/health").status, client.get("/health").json) == (200, {"status": "healthy"})
+    assert (client.get("/health").status, client.get("/health").json) == (
+        200,
+        {"status": "healthy"},
+    )
     assert (client.get("/ready").status, client.get("/ready").json) == (200, {"status": "ready"})
 
 
@@ -239,7 +245,9 @@ def test_a_refused_request_with_a_small_body_keeps_its_connection(client: Client
 def test_who_waits_for_100_continue_gets_either_that_or_the_refusal(server: RunningServer) -> None:
     body = json.dumps(BODY).encode()
     with socket_to(server) as connection:
-        connection.sendall(head(Expect="100-continue", Content_Length=len(body), Connection="close"))
+        connection.sendall(
+            head(Expect="100-continue", Content_Length=len(body), Connection="close")
+        )
         assert connection.recv(65536).startswith(b"HTTP/1.1 100")
         connection.sendall(body)
         assert read_answer(connection)[0] == 200

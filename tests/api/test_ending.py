@@ -1,0 +1,119 @@
+"""How the server starts and ends."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from tests.api.client import KEY, Client, connect
+from tests.api.test_protocol import head, read_answer, socket_to
+from tests.processes import PATIENCE, command, environment, serving
+
+BODY = b'{"items": [{"productId": "1", "quantity": 1}]}'
+
+
+def wait_for_status(client: Client, path: str, status: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while client.get(path).status != status:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_sigterm_serves_on_says_that_it_goes_and_then_ends() -> None:
+    with serving("memory://", DRAIN_SECONDS=30) as server:
+        with connect(server.url) as client, socket_to(server) as in_flight:
+            in_flight.sendall(head(Content_Length=len(BODY)))
+            assert client.get("/ready").headers["Connection"] is None
+            server.process.send_signal(signal.SIGTERM)
+            wait_for_status(client, "/ready", 503)
+            answer = client.get("/api/product")
+            assert (answer.status, answer.headers["Connection"]) == (200, "close")
+            assert client.order({"items": [{"productId": "1", "quantity": 1}]}).status == 200
+            in_flight.sendall(BODY)
+            assert read_answer(in_flight)[0] == 200
+        # nobody is connected any more: it ends long before the thirty seconds are over
+        assert server.process.wait(PATIENCE / 2) == 0
+
+
+def test_sigint_skips_the_wait_but_not_what_is_in_flight() -> None:
+    with serving("memory://", DRAIN_SECONDS=30) as server, socket_to(server) as in_flight:
+        in_flight.sendall(head(Content_Length=len(BODY)))
+        with connect(server.url) as client:
+            assert client.get("/health").status == 200
+        server.process.send_signal(signal.SIGINT)
+        wait_until_refused(server.port)
+        in_flight.sendall(BODY)
+        assert read_answer(in_flight)[0] == 200
+        assert server.process.wait(PATIENCE) == 0
+
+
+def wait_until_refused(port: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except ConnectionRefusedError:
+            return
+        assert time.monotonic() < deadline
+
+
+def test_a_request_that_never_ends_does_not_keep_the_server() -> None:
+    with serving("memory://", DRAIN_SECONDS=0.2) as server, socket_to(server) as in_flight:
+        in_flight.sendall(head(Content_Length=len(BODY)))
+        assert server.stop(signal.SIGTERM) == 0
+
+
+def test_an_idle_connection_does_not_keep_the_server() -> None:
+    with serving("memory://", DRAIN_SECONDS=0.2) as server, connect(server.url) as client:
+        assert client.get("/health").status == 200
+        assert server.stop(signal.SIGTERM) == 0
+
+
+def failing_start(**settings: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command("order-food"),
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def test_a_port_that_is_taken_is_one_clear_line() -> None:
+    with serving("memory://") as server:
+        done = failing_start(STORAGE_URL="memory://", PORT=server.port)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert str(server.port) in done.stderr
+
+
+def test_no_schema_names_the_command_to_run(fresh_url: str) -> None:
+    if fresh_url == "memory://":
+        pytest.skip("memory:// has no schema")
+    done = failing_start(STORAGE_URL=fresh_url, PORT=0)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "database-migration" in done.stderr
+
+
+def test_a_store_without_a_menu_is_healthy_and_not_ready(fresh_url: str) -> None:
+    from tests.processes import run
+
+    if fresh_url == "memory://":
+        pytest.skip("memory:// always has its fixtures")
+    assert run("database-migration", STORAGE_URL=fresh_url).returncode == 0
+    with serving(fresh_url) as server, connect(server.url) as client:
+        assert client.get("/health").status == 200
+        answer = client.get("/ready")
+        assert answer.status == 503
+        assert answer.headers["Retry-After"]
+        assert "database-load" in answer.json["message"]
+        assert (client.get("/api/product").status, client.get("/api/product").json) == (200, [])
+        assert run("database-load", STORAGE_URL=fresh_url).returncode == 0
+        wait_for_status(client, "/ready", 200)
+        assert client.get("/api/order/x", **KEY).status == 404

@@ -1,0 +1,67 @@
+"""House rules: what the documentation says is what the code does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from migrations import read_migrations
+from orderfood.settings import describe_settings
+from storage import SCHEMA_VERSION
+from tests.processes import MODULES, ROOT, run
+
+
+def test_imports_point_right() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports; lint_imports()"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_migrations_are_twins_and_as_new_as_the_code_needs() -> None:
+    names = {backend: [m.name for m in read_migrations(backend)] for backend in BACKENDS}
+    assert names["sqlite"] == names["postgresql"]
+    assert read_migrations("sqlite")[-1].version == SCHEMA_VERSION
+
+
+BACKENDS = ("sqlite", "postgresql")
+
+
+def test_the_readme_documents_every_setting() -> None:
+    readme = (ROOT / "README.md").read_text()
+    table = readme.partition("<!-- settings -->\n")[2].partition("<!-- /settings -->")[0]
+    assert table == settings_table()
+
+
+def settings_table() -> str:
+    rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    rows += [f"| {s.name} | {s.default} | {s.meaning} |" for s in describe_settings()]
+    return "\n".join(rows) + "\n"
+
+
+def test_every_program_tells_its_settings_and_its_version() -> None:
+    for program in MODULES:
+        done = run(program, "--help")
+        assert done.returncode == 0
+        assert all(setting.name in done.stdout for setting in describe_settings())
+        version = run(program, "--version")
+        assert re.fullmatch(rf"{program} \S+\n", version.stdout)
+
+
+def test_the_environment_is_read_in_one_module() -> None:
+    readers = {
+        str(path.relative_to(ROOT))
+        for package in ("orderfood", "storage", "fixtures", "migrations", "scripts")
+        for path in (ROOT / package).rglob("*.py")
+        if re.search(r"\bos\.(environ|getenv)\b|from os import environ", path.read_text())
+    }
+    assert readers == {"orderfood/settings.py"}
+
+
+def test_the_changelog_has_something_to_tell() -> None:
+    assert "## Unreleased" in (ROOT / "CHANGELOG.md").read_text()
