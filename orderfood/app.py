@@ -25,10 +25,10 @@ ROUTES: list[tuple[str, type[ApiHandler]]] = [
 def build_app(context: Context) -> Application:
     """The application; it holds no state but ``context``."""
     return Application(
-        [URLSpec(pattern, handler, {"context": context}) for pattern, handler in ROUTES],
+        [URLSpec(pattern, handler) for pattern, handler in ROUTES],
         default_handler_class=handlers.NotFoundHandler,
-        default_handler_args={"context": context},
         log_function=_log,
+        context=context,
     )
 
 

@@ -12,7 +12,8 @@ import logging
 import re
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, cast
 
 from tornado.http1connection import HTTP1Connection
@@ -52,7 +53,7 @@ class Context:
     shop: Shop
     settings: Settings
     draining: bool = False
-    active: int = field(default=0)
+    active: int = 0
     """Requests in flight."""
 
 
@@ -107,6 +108,15 @@ def message_of(error: BaseException, status: int) -> str:
 
 # --- the base of every route ---
 
+_OPERATIONS = {"GET": "on_get", "HEAD": "on_get", "POST": "on_post", "OPTIONS": "on_options"}
+
+
+class AnyMethod:
+    """Holds every method: which ones a route has is judged together with the route."""
+
+    def __contains__(self, method: object) -> bool:
+        return True
+
 
 @stream_request_body
 class ApiHandler(RequestHandler):
@@ -121,20 +131,28 @@ class ApiHandler(RequestHandler):
 
     scopes: ClassVar[dict[str, str]] = {}
 
-    context: Context
+    SUPPORTED_METHODS = cast(tuple[str, ...], AnyMethod())
+
     user: User | None = None
 
-    def initialize(self, context: Context) -> None:
-        self.context = context
-        self.request_id = self._request_id()
+    def initialize(self) -> None:
+        self.method = self.request.method or ""
+        if self.method not in RequestHandler.SUPPORTED_METHODS:
+            # Tornado calls the handler's method of this name in the end, whatever name that is
+            self.request.method = "POST"
+            self.method = "OTHER"
         self.error: BaseException | None = None
         self._body = bytearray()
         self._refused = False
-        self._thrown_away = 0
         self._close_after = False
         self._body_complete = False
         self._in_flight = True
-        context.active += 1
+        self.context.active += 1
+
+    @property
+    def context(self) -> Context:
+        """What all handlers share."""
+        return cast(Context, self.settings["context"])
 
     # --- the head ---
 
@@ -154,7 +172,9 @@ class ApiHandler(RequestHandler):
         self.set_header("X-Content-Type-Options", "nosniff")
         self._allow_origin()
 
-    def _request_id(self) -> str:
+    @cached_property
+    def request_id(self) -> str:
+        """The client's name for this request if it is a good one, else a new one."""
         sent = self.request.headers.get("X-Request-ID", "")
         if len(sent) <= 128 and _VISIBLE.fullmatch(sent):
             return sent
@@ -179,10 +199,10 @@ class ApiHandler(RequestHandler):
             await self._refuse(error)
 
     async def _check_head(self) -> None:
-        method = self.request.method
+        method = self.method
         if method not in self.methods():
             raise HTTPError(405)
-        scope = self.scopes.get("GET" if method == "HEAD" else method or "")
+        scope = self.scopes.get("GET" if method == "HEAD" else method)
         if scope is not None:
             self.user = await service.authenticate(self.context.shop, self._key(), scope)
         if method == "POST":
@@ -217,29 +237,24 @@ class ApiHandler(RequestHandler):
 
     def data_received(self, chunk: bytes) -> asyncio.Future[None] | None:
         if self._refused:
-            self._throw_away(chunk)
             return None
         self._body += chunk
         if len(self._body) > MAX_BODY:
             return asyncio.ensure_future(self._refuse(HTTPError(413)))
         return None
 
-    def _throw_away(self, chunk: bytes) -> None:
-        self._thrown_away += len(chunk)
-        if self._thrown_away > MAX_KEPT_BODY:
-            linger(self.connection)
-
     async def _refuse(self, error: Exception) -> None:
-        """Answers now. A body that is still to come is read up to a bound and thrown away: a
-        connection that is closed on unread data is reset, and that may eat the answer."""
+        """Answers now. A body that is still to come is thrown away as it comes: a small one to
+        its end, so that the connection can be kept, of others what comes in a moment."""
         self._refused = True
         self._body.clear()
         self.write_failure(error)
         with suppress(StreamClosedError):
-            if self._body_follows():
-                await self._flush_all()
-            else:
+            if self._client_waits():
+                self.set_header("Connection", "close")
                 await self.finish()
+            elif self._body_follows():
+                await self._flush_all()
 
     async def _flush_all(self) -> None:
         self._close_after = not 0 < self._announced_length() <= MAX_KEPT_BODY
@@ -247,6 +262,12 @@ class ApiHandler(RequestHandler):
             self.set_header("Connection", "close")
         self.set_header("Content-Length", str(sum(map(len, self._write_buffer))))
         await self.flush()
+        if self._close_after:
+            linger(self.connection)
+
+    def _client_waits(self) -> bool:
+        """Whether the client holds its body back until it is asked for it."""
+        return "Expect" in self.request.headers
 
     @property
     def connection(self) -> HTTP1Connection:
@@ -254,24 +275,22 @@ class ApiHandler(RequestHandler):
         return cast(HTTP1Connection, self.request.connection)
 
     def _body_follows(self) -> bool:
-        """Whether a body is on its way; one that the client holds back (Expect) is not."""
         headers = self.request.headers
-        if "Expect" in headers:
-            return False
         return "Transfer-Encoding" in headers or self._announced_length() > 0
 
     # --- the answer ---
 
     async def _answer(self, *path: str) -> None:
         self._body_complete = True
-        if self._refused:
+        if not self._refused:
+            await getattr(self, _OPERATIONS[self.method])(*path)
+        if self.context.draining and not self._headers_written:
+            self._close_after = True
+            self.set_header("Connection", "close")
+        with suppress(StreamClosedError):
             await self.finish()
-            if self._close_after:
-                self.connection.close()
-            return
-        method = (self.request.method or "").lower()
-        name = "on_get" if method == "head" else f"on_{method}"
-        await getattr(self, name)(*path)
+        if self._close_after:
+            self.connection.close()
 
     get = head = post = options = put = delete = patch = _answer
 
@@ -351,7 +370,7 @@ class ApiHandler(RequestHandler):
     def log(self) -> None:
         """Writes the request's line into the access log."""
         log_access(
-            method=self.request.method or "",
+            method=self.method,
             route=self.route,
             status=self.get_status(),
             seconds=self.request.request_time(),

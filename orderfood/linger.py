@@ -21,9 +21,6 @@ LINGER_SECONDS = 2.0
 def linger(connection: HTTP1Connection) -> None:
     """Ends our side of the connection now, and the connection in LINGER_SECONDS at the latest."""
     stream = connection.stream
-    if getattr(stream, "lingers", False) or stream.closed():
-        return
-    stream.lingers = True  # type: ignore[attr-defined]
     with suppress(OSError):
         stream.socket.shutdown(socket.SHUT_WR)
     IOLoop.current().call_later(LINGER_SECONDS, stream.close)

@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerConnectionDelegate
-from tornado.netutil import bind_sockets
 
 from orderfood.handlers import Context
 
@@ -32,6 +32,9 @@ balancers usually keep theirs, so that they and not we end it."""
 
 BODY_SECONDS = 20.0
 """How long a client may take to send a body."""
+
+BACKLOG = 1024
+"""Connections that the kernel holds until they are accepted."""
 
 _TICK = 0.05
 
@@ -57,12 +60,14 @@ class Server:
     def listen(self, host: str, port: int) -> str:
         """Binds and serves; returns the URL. Raises ListenError."""
         try:
-            sockets = bind_sockets(port, host, backlog=1024)
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
         except OSError as error:
             raise ListenError(f"cannot listen on {host} port {port}: {error.strerror}") from error
-        self._http.add_sockets(sockets)
+        listening.setblocking(False)
+        self._http.add_socket(listening)
         shown = f"[{host}]" if ":" in host else host
-        return f"http://{shown}:{sockets[0].getsockname()[1]}"
+        return f"http://{shown}:{listening.getsockname()[1]}"
 
     async def drain(self, seconds: float) -> None:
         """Says that it is going, and serves on until nobody is connected or the time is over."""

@@ -56,7 +56,7 @@ def wait_until_refused(port: int) -> None:
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):
             return
         assert time.monotonic() < deadline
 

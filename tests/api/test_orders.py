@@ -237,7 +237,7 @@ def test_the_key_in_another_header(client: Client, key: str) -> None:
 
 def test_another_users_order_is_not_there(client: Client) -> None:
     order = client.place(("1", 1))
-    answer = client.get(f"/api/order/{order['id']}", api_key="readonly")
+    answer = client.get(f"/api/order/{order['id']}", api_key="apitest-readonly")
     assert answer.status == 404
 
 

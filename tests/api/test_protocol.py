@@ -53,7 +53,7 @@ def test_wrong_keys(client: Client, key: str) -> None:
 
 
 def test_a_key_without_the_scope(client: Client) -> None:
-    assert_error(client.send("POST", "/api/order", BODY, {"api_key": "readonly"}), 403)
+    assert_error(client.send("POST", "/api/order", BODY, {"api_key": "apitest-readonly"}), 403)
 
 
 def test_api_key_wins_over_the_other_header(client: Client) -> None:
