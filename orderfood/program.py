@@ -115,9 +115,9 @@ async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
         loop.add_signal_handler(number, stop, number)
     try:
         await task
-    except (asyncio.CancelledError, StorageError):
+    except (asyncio.CancelledError, Exception) as error:
         if received:
-            raise _Stopped(received[0]) from None
+            raise _Stopped(received[0]) from error
         raise
 
 
