@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies
 
 import fixtures
 from fixtures import FixtureError, read_fixtures
@@ -402,3 +405,44 @@ def test_repeats(
 def test_one_hash_twice_for_one_user(write: Write) -> None:
     message = refusal(write(users=json.dumps([USER | {"keys": [KEY, KEY]}])))
     assert message == 'users.json: entry 1 (id "demo"): key hash stands in entry 1 already'
+
+
+# --- whatever comes ---
+
+JSON = strategies.recursive(
+    strategies.none()
+    | strategies.booleans()
+    | strategies.integers()
+    | strategies.floats()
+    | strategies.text(strategies.characters(codec=None)),
+    lambda values: (
+        strategies.lists(values, max_size=3)
+        | strategies.dictionaries(strategies.text(max_size=5), values, max_size=3)
+    ),
+    max_leaves=5,
+)
+SOUND: dict[str, dict[str, Any]] = {
+    "products": PRODUCT,
+    "users": USER,
+    "coupons": COUPON,
+    "orders": ORDER,
+}
+
+
+@strategies.composite
+def spoilt_entries(draw: strategies.DrawFn) -> tuple[str, list[Any]]:
+    """A file, and what it holds: a sound entry with one member replaced, or anything at all."""
+    file = draw(strategies.sampled_from(sorted(SOUND)))
+    member = draw(strategies.sampled_from(sorted(SOUND[file])))
+    spoilt: Any = SOUND[file] | {member: draw(JSON)}
+    return file, [draw(strategies.sampled_from([spoilt, draw(JSON)]))]
+
+
+@given(spoilt_entries())
+def test_whatever_comes_is_read_or_refused(spoilt: tuple[str, list[Any]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for file, entry in SOUND.items():
+            entries = spoilt[1] if file == spoilt[0] else [entry]
+            (Path(folder) / f"{file}.json").write_text(json.dumps(entries))
+        with suppress(FixtureError):
+            read_fixtures(Path(folder))
