@@ -31,6 +31,4 @@ def open_storage(url: str, *, pool_size: int = 10, wait_seconds: float = 30.0) -
         from storage.postgres import PostgresStorage
 
         return PostgresStorage(url, pool_size=pool_size, wait_seconds=wait_seconds)
-    raise InvalidStorageURL(
-        "a storage URL starts with memory://, sqlite:/// or postgresql://"
-    )
+    raise InvalidStorageURL("a storage URL starts with memory://, sqlite:/// or postgresql://")
