@@ -121,7 +121,7 @@ def _text(value: object) -> str:
     return text if text.isprintable() and " " not in text else json.dumps(value, default=str)
 
 
-_URL_PASSWORD = re.compile(r"([\w+.-]+://[^\s:/@]*:)[^\s@]*@")
+_URL_PASSWORD = re.compile(r"([\w+.-]+://[^\s:/@]*:)\S*@")
 
 _VISIBLE_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {
     ord("\n"): "\\n",

@@ -68,7 +68,7 @@ def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
         return _refuse(program, error, 1)
     except Exception:
         logger.critical("this should not have happened", exc_info=True)
-        return 1
+        return _refuse(program, "this should not have happened; the log says more", 1)
     return 0
 
 
@@ -82,7 +82,7 @@ def storage_of(settings: Settings) -> Storage:
         )
     except InvalidStorageURL as error:
         shown = ascii(mask_url(settings.storage_url))
-        raise SettingsError(f"STORAGE_URL is {shown}; allowed: {error}") from error
+        raise SettingsError(f"STORAGE_URL is {shown}: {error}") from error
 
 
 async def require_schema(storage: Storage) -> None:
@@ -115,13 +115,13 @@ async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
         loop.add_signal_handler(number, stop, number)
     try:
         await task
-    except (asyncio.CancelledError, StorageError):
+    except (asyncio.CancelledError, Exception) as error:
         if received:
-            raise _Stopped(received[0]) from None
+            raise _Stopped(received[0]) from error
         raise
 
 
-def _refuse(program: Program, error: Exception, code: int) -> int:
+def _refuse(program: Program, error: object, code: int) -> int:
     line = " ".join(hide_passwords(str(error)).split())  # a driver's message may have several lines
     sys.stderr.write(f"{program.name}: {line}\n")
     return code

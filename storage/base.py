@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from contextvars import Context
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -52,6 +54,10 @@ class Storage(abc.ABC):
 
     backend: str
     """``memory``, ``sqlite`` or ``postgresql``: db.system.name in the OpenTelemetry conventions."""
+
+    around_commit: Callable[[Sequence[Context]], AbstractContextManager[object]] | None = None
+    """Entered around each shared commit with the contexts of the callers whose orders it stores, so
+    that whoever measures can count them or link a span to theirs. memory:// never commits."""
 
     @abc.abstractmethod
     async def connect(self) -> None:
@@ -102,7 +108,8 @@ class Storage(abc.ABC):
 
     @abc.abstractmethod
     async def get_catalogue_version(self) -> int:
-        """The version of the catalogue; 0 before the first load. Cheap: asked about every second."""
+        """The version of the catalogue; 0 before the first load. Cheap, for it is asked about
+        once a second."""
 
     @abc.abstractmethod
     async def read_catalogue(self) -> VersionedCatalogue:
@@ -126,7 +133,8 @@ class Storage(abc.ABC):
 
         ``codes`` are the codes of the coupon files, in ascending order and without repeats; they
         are consumed once and may be too many for memory. Loads wait for each other. When nothing
-        differs nothing is written and the version stays. With ``dry_run`` nothing is written.
+        differs nothing is written and the version stays. With ``dry_run`` nothing is written, and
+        the report is what a load would say. Whatever iterating ``codes`` raises passes through.
         """
 
     async def wait_for_notice(self) -> None:
@@ -144,14 +152,16 @@ class Storage(abc.ABC):
         key: IdempotencyKey | None = None,
         limits: CouponLimits | None = None,
     ) -> Order:
-        """Stores a new order and counts a use of its coupon; both or neither.
+        """Stores a new order (status placed, version 1) and counts a use of its coupon; both or
+        neither.
 
         Returns the order, or the first order under ``key`` as it was when it was placed (status
         placed, version 1). Of two at once under one key one stores and both get it. An expired key
         is as good as none. An order with a coupon always counts one use of it for its user, under
         the code's spelling in the order; ``limits`` refuse a use too many.
 
-        Raises CouponUsedUp, IdempotencyConflict, StorageBusy, StorageUnavailable.
+        Raises CouponUsedUp, IdempotencyConflict, OrderExists, ValueRejected, StorageBusy,
+        StorageUnavailable.
         """
 
     @abc.abstractmethod

@@ -4,6 +4,7 @@ StorageError
 ├── InvalidStorageURL        the URL names no backend, or not completely
 ├── StorageUnavailable       does not answer, is full or read-only; what a write did is unknown
 │   └── StorageBusy          refused before anything was written: too much is waiting already
+├── ValueRejected            a value that cannot be stored, such as a lone surrogate; nothing was
 ├── SchemaError
 │   ├── SchemaOutdated       older than the code needs
 │   ├── MigrationChanged     an applied migration differs from its file
@@ -12,9 +13,10 @@ StorageError
 ├── NotFound
 │   └── OrderNotFound        no such order for this user
 └── Conflict
-├── IdempotencyConflict  the key was used before, with another request
-├── CouponUsedUp         no use of the coupon is left
-└── OrderNotCancellable  cancelled already
+    ├── IdempotencyConflict  the key was used before, with another request
+    ├── CouponUsedUp         no use of the coupon is left
+    ├── OrderExists          an order of that id is stored already
+    └── OrderNotCancellable  cancelled already
 """
 
 from __future__ import annotations
@@ -35,6 +37,11 @@ class StorageUnavailable(StorageError):
 
 class StorageBusy(StorageUnavailable):
     """Too many writes wait already; this one was refused before anything was written."""
+
+
+class ValueRejected(StorageError):
+    """A value that cannot be stored: a NUL or a lone surrogate in a text, an integer beyond int64,
+    an id twice in one catalogue. Nothing was written."""
 
 
 class SchemaError(StorageError):
@@ -75,6 +82,10 @@ class IdempotencyConflict(Conflict):
 
 class CouponUsedUp(Conflict):
     """No use of the coupon is left, for anyone or for this user."""
+
+
+class OrderExists(Conflict):
+    """An order of that id is stored already, and not under the same idempotency key."""
 
 
 class OrderNotCancellable(Conflict):

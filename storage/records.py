@@ -146,7 +146,7 @@ class Catalogue:
 
 @dataclass(frozen=True, slots=True)
 class VersionedCatalogue:
-    """A catalogue as it stood at ``version``, which grows with every load that changed something."""
+    """A catalogue as it stood at ``version``, which grows with every load that changes it."""
 
     version: int
     loaded_at: datetime | None
@@ -165,7 +165,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What a load did, by kind: ``products``, ``users``, ``coupons``, ``coupon_codes``, ``orders``."""
+    """What a load did, by kind: ``products``, ``users``, ``coupons``, ``coupon_codes``, ``orders``.
+
+    A code out of the coupon files has changed when what such a code is worth has. ``version`` is
+    the catalogue's after the load; after a dry run it is what stands in the database.
+    """
 
     version: int
     changes: Mapping[str, Change] = field(default_factory=lambda: MappingProxyType({}))

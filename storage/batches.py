@@ -1,0 +1,127 @@
+"""How many writes share one commit: what arrives while a commit runs goes into the next one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import Context, copy_context
+from typing import Generic, NamedTuple, TypeVar
+
+from storage.errors import OrderExists, StorageBusy, StorageError, StorageUnavailable, ValueRejected
+
+BATCH_SIZE = 512
+"""The most writes that share one commit: it bounds how long the first of them waits."""
+
+CAPACITY = 10_000
+"""The most writes that wait; one more is refused at once, before it costs anything."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Around = Callable[[Sequence[Context]], AbstractContextManager[object]]
+
+
+class _Waiting(NamedTuple, Generic[Item, Result]):
+    item: Item
+    outcome: asyncio.Future[Result]
+    context: Context
+
+
+class Batcher(Generic[Item, Result]):
+    """Hands what is submitted to ``run`` in batches, one batch at a time, first come first served.
+
+    Nothing is delayed in the hope of company: an idle batcher starts at once. ``run`` answers each
+    item with a result or with the error of that item alone; what it raises is the error of all.
+    ``around``, asked at each batch, gives what to enter around it.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[list[Item]], Awaitable[Sequence[Result | StorageError]]],
+        *,
+        around: Callable[[], Around | None] = lambda: None,
+        batch_size: int = BATCH_SIZE,
+        capacity: int = CAPACITY,
+    ) -> None:
+        self._run = run
+        self._around = around
+        self._batch_size = batch_size
+        self._capacity = capacity
+        self._waiting: deque[_Waiting[Item, Result]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def submit(self, item: Item) -> Result:
+        """The result of ``item``. Cancelling this leaves the rest of its batch alone."""
+        if self._closed:
+            raise StorageUnavailable("the storage is closed")
+        if len(self._waiting) >= self._capacity:
+            raise StorageBusy("too many orders are waiting to be stored")
+        outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(item, outcome, copy_context()))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._drain())
+        return await outcome
+
+    async def close(self) -> None:
+        """Takes nothing more and returns when all that waits is done."""
+        self._closed = True
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            if batch := self._next_batch():
+                await self._settle(batch)
+
+    def _next_batch(self) -> list[_Waiting[Item, Result]]:
+        size = min(self._batch_size, len(self._waiting))
+        taken = [self._waiting.popleft() for _ in range(size)]
+        return [waiting for waiting in taken if not waiting.outcome.done()]
+
+    async def _settle(self, batch: list[_Waiting[Item, Result]]) -> None:
+        around = self._around()
+        contexts = [waiting.context for waiting in batch]
+        try:
+            with around(contexts) if around else nullcontext():
+                results = await self._run([waiting.item for waiting in batch])
+        except Exception as error:
+            results = [_own_error(error) for _ in batch]
+        for waiting, result in zip(batch, results, strict=True):
+            _resolve(waiting.outcome, result)
+
+
+def _own_error(error: Exception) -> StorageError:
+    """An error of one waiter: raised in many tasks, one object would mix their tracebacks."""
+    if isinstance(error, StorageError):
+        own: StorageError = type(error)(*error.args)
+        own.__cause__ = error.__cause__
+    else:
+        own = StorageError(f"storing a batch of orders failed: {error!r}")
+        own.__cause__ = error
+    return own
+
+
+def _resolve(outcome: asyncio.Future[Result], result: Result | StorageError) -> None:
+    if outcome.done():
+        return
+    if isinstance(result, StorageError):
+        outcome.set_exception(result)
+    else:
+        outcome.set_result(result)
+
+
+async def together_or_alone(
+    run: Callable[[list[Item]], Awaitable[Sequence[Result | StorageError]]], batch: list[Item]
+) -> Sequence[Result | StorageError]:
+    """The results of a batch that ``run`` stores in one step. When one item makes the step fail for
+    what it contains, each is run alone, so that only the culprit fails. Raises nothing of ours."""
+    try:
+        return await run(batch)
+    except (ValueRejected, OrderExists) as error:
+        if len(batch) == 1:
+            return [error]
+    except StorageError as error:
+        return [_own_error(error) for _ in batch]
+    return [(await together_or_alone(run, [item]))[0] for item in batch]

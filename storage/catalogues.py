@@ -1,0 +1,144 @@
+"""What a load changes: pure functions on catalogues, the same for every backend."""
+
+from __future__ import annotations
+
+import string
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from types import MappingProxyType
+from typing import Generic, TypeVar
+
+from storage.errors import ValueRejected
+from storage.records import Catalogue, Change, Coupon, Product, User
+
+Entry = TypeVar("Entry")
+
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+def fold_ascii(code: str) -> str:
+    """The code in lower case as far as ASCII goes: what two spellings of one code have in common.
+
+    >>> fold_ascii("SÄVE10")
+    'sÄve10'
+    """
+    return code.translate(_LOWER)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference(Generic[Entry]):
+    """How to get from the stored entries to new ones: delete ``outdated``, insert ``fresh``."""
+
+    outdated: tuple[Entry, ...]
+    fresh: tuple[Entry, ...]
+    change: Change
+
+
+def difference(
+    old: Iterable[Entry], new: Iterable[Entry], key: Callable[[Entry], Hashable]
+) -> Difference[Entry]:
+    """What differs between two sets of entries that ``key`` tells apart."""
+    before, after = {key(entry): entry for entry in old}, {key(entry): entry for entry in new}
+    fresh = tuple(entry for name, entry in after.items() if before.get(name) != entry)
+    outdated = tuple(entry for name, entry in before.items() if after.get(name) != entry)
+    changed = len(before.keys() & {key(entry) for entry in fresh})
+    return Difference(
+        outdated,
+        fresh,
+        Change(
+            added=len(fresh) - changed,
+            changed=changed,
+            removed=len(outdated) - changed,
+            unchanged=len(after) - len(fresh),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueDifference:
+    """What a load has to write, apart from the codes of the coupon files and the orders."""
+
+    products: Difference[Product]
+    users: Difference[User]
+    coupons: Difference[Coupon]
+    file_coupon_differs: bool
+
+    @property
+    def empty(self) -> bool:
+        """Whether both catalogues are equal."""
+        parts = (self.products, self.users, self.coupons)
+        return not (self.file_coupon_differs or any(p.outdated or p.fresh for p in parts))
+
+    def changes(self, codes: Change, orders: Change) -> Mapping[str, Change]:
+        """The changes by kind, as a load reports them. Codes that stay have changed when what they
+        are worth has."""
+        if self.file_coupon_differs:
+            codes = replace(codes, changed=codes.unchanged, unchanged=0)
+        return MappingProxyType(
+            {
+                "products": self.products.change,
+                "users": self.users.change,
+                "coupons": self.coupons.change,
+                "coupon_codes": codes,
+                "orders": orders,
+            }
+        )
+
+
+def compare(old: Catalogue, new: Catalogue) -> CatalogueDifference:
+    """What differs between two catalogues."""
+    return CatalogueDifference(
+        difference(old.products, new.products, lambda product: product.id),
+        difference(old.users, new.users, lambda user: user.id),
+        difference(old.coupons, new.coupons, lambda coupon: fold_ascii(coupon.code)),
+        old.file_coupon != new.file_coupon,
+    )
+
+
+def normalized(catalogue: Catalogue) -> Catalogue:
+    """The catalogue in the order in which it reads back. Raises ValueRejected when an entry stands
+    in it twice."""
+    _refuse_repeats("product", (product.id for product in catalogue.products))
+    _refuse_repeats("user", (user.id for user in catalogue.users))
+    _refuse_repeats("key", (key.hash for user in catalogue.users for key in user.keys))
+    _refuse_repeats("coupon", (fold_ascii(coupon.code) for coupon in catalogue.coupons))
+    return Catalogue(
+        products=tuple(sorted(catalogue.products, key=lambda product: product.id)),
+        users=tuple(sorted(catalogue.users, key=lambda user: user.id)),
+        coupons=tuple(sorted(catalogue.coupons, key=lambda coupon: coupon.code)),
+        file_coupon=catalogue.file_coupon and replace(catalogue.file_coupon, code=""),
+    )
+
+
+def _refuse_repeats(kind: str, names: Iterable[Hashable]) -> None:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueRejected(f"{kind} {repeated[0]} stands twice in the catalogue")
+
+
+class CodesFailed(Exception):
+    """Carries what iterating the codes raised past the translation of the driver's errors."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class CodeReader:
+    """Reads codes in chunks; :meth:`next_chunk` may run on another thread."""
+
+    def __init__(self, codes: Iterable[str], size: int = 20_000) -> None:
+        self._codes: Iterator[str] | None = None
+        self._source = codes
+        self._size = size
+
+    def next_chunk(self) -> list[str]:
+        """The next codes; empty after the last. Raises CodesFailed."""
+        try:
+            if self._codes is None:
+                self._codes = iter(self._source)
+            return list(islice(self._codes, self._size))
+        except Exception as error:
+            raise CodesFailed(error) from error

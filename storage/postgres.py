@@ -1,0 +1,854 @@
+"""A storage in Postgres, through a pool of asyncpg that also works behind a transaction pooler.
+
+Behind PgBouncer two transactions of one connection may run in two sessions. So nothing here outlives
+a transaction: no named statement, no session lock, no SET. Only notices need a session, and they
+merely make a probe sooner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
+from uuid import UUID
+
+import asyncpg
+
+from storage.base import MIGRATION_TIMEOUT, Storage
+from storage.batches import Batcher, together_or_alone
+from storage.catalogues import CatalogueDifference, CodeReader, CodesFailed, compare, normalized
+from storage.errors import (
+    CouponUsedUp,
+    IdempotencyConflict,
+    InvalidStorageURL,
+    MigrationChanged,
+    MigrationFailed,
+    MigrationTimeout,
+    OrderExists,
+    OrderNotCancellable,
+    OrderNotFound,
+    SchemaOutdated,
+    StorageError,
+    StorageUnavailable,
+    ValueRejected,
+)
+from storage.records import (
+    ApiKey,
+    AppliedMigration,
+    Catalogue,
+    Change,
+    CouponLimits,
+    IdempotencyKey,
+    LoadReport,
+    Migration,
+    Order,
+    Page,
+    Product,
+    User,
+    VersionedCatalogue,
+)
+from storage.rows import (
+    COUPON_COLUMNS,
+    JOINED_COLUMNS,
+    NO_LIMITS,
+    ORDER_COLUMNS,
+    NewOrder,
+    as_placed,
+    check_fingerprint,
+    read_coupon,
+    read_orders,
+    write_coupon,
+)
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = PoolConnectionProxy[asyncpg.Record]
+
+CONNECT_SECONDS = 5.0
+"""How long one attempt to connect, or to get a connection out of the pool, may take."""
+
+COMMAND_SECONDS = 10.0
+"""How long a statement may take before the server counts as gone; loads and migrations may longer."""
+
+LOAD_SECONDS = 600.0
+"""How long a statement of a load may take: it may compare millions of codes."""
+
+CHANNEL = "orderfood_catalogue"
+"""Where a load says that it has changed the catalogue."""
+
+MIGRATION_LOCK = 7_305_801_001
+LOAD_LOCK = 7_305_801_002
+
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+OPTIONS = {
+    "application_name",
+    "host",
+    "port",
+    "user",
+    "password",
+    "dbname",
+    "passfile",
+    "service",
+    "sslmode",
+    "sslcert",
+    "sslkey",
+    "sslpassword",
+    "sslrootcert",
+    "sslcrl",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+    "target_session_attrs",
+    "krbsrvname",
+    "gsslib",
+}
+"""What may stand behind the question mark, as in libpq. The driver would send the server whatever
+else stands there, which PgBouncer refuses."""
+
+ADD_ORDERS = "SELECT outcome, first_order FROM add_orders({})".format(
+    ", ".join(f"${number}" for number in range(1, 20))
+)
+
+
+class PostgresStorage(Storage):
+    """One Postgres database, shared by any number of processes."""
+
+    backend = "postgresql"
+
+    def __init__(self, url: str, *, pool_size: int = 10, wait_seconds: float = 30.0) -> None:
+        _check_url(url)
+        self._url = url
+        self._pool_size = pool_size
+        self._wait_seconds = wait_seconds
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._listener = _Listener(url)
+        self._new_batcher()
+
+    def _new_batcher(self) -> None:
+        self._orders: Batcher[NewOrder, Order] = Batcher(
+            self._add_orders, around=lambda: self.around_commit
+        )
+
+    async def connect(self) -> None:
+        if self._pool is not None:
+            return
+        pool = await self._reach()
+        self._new_batcher()
+        self._pool = pool
+
+    async def _reach(self) -> asyncpg.Pool[asyncpg.Record]:
+        """A pool with one connection that works, as soon as there is a server behind it."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._wait_seconds
+        pause = 0.1
+        while True:
+            try:
+                return await self._new_pool()
+            except StorageUnavailable as error:
+                if isinstance(error, _Hopeless) or loop.time() + pause > deadline:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(1.0, pause * 2)
+
+    async def _new_pool(self) -> asyncpg.Pool[asyncpg.Record]:
+        pool = asyncpg.create_pool(
+            self._url,
+            min_size=0,
+            max_size=self._pool_size,
+            statement_cache_size=0,
+            timeout=CONNECT_SECONDS,
+            command_timeout=COMMAND_SECONDS,
+            reset=_leave_as_it_is,
+        )
+        with _driver_errors():
+            await pool
+            try:
+                await pool.execute("SELECT 1")
+            except BaseException:
+                pool.terminate()
+                raise
+        return pool
+
+    async def close(self) -> None:
+        await self._orders.close()
+        await self._listener.close()
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await pool.close()
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            pool.terminate()
+
+    def connections(self) -> tuple[int, int]:
+        pool = self._pool
+        return (pool.get_size() - pool.get_idle_size() if pool else 0, self._pool_size)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """A connection out of the pool; the driver's errors in the block come out translated."""
+        if self._pool is None:
+            raise StorageUnavailable("the storage is closed")
+        with _driver_errors():
+            async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _transaction(self, lock: int, seconds: float) -> AsyncIterator[Connection]:
+        """A transaction that excludes all others of the same lock, on every replica. ``seconds`` is
+        how long the server lets a statement run or wait, whatever becomes of this process."""
+        async with self._connection() as connection, connection.transaction():
+            limit = str(int(seconds * 1000))
+            await connection.fetch(
+                "SELECT set_config(name, $1, true)"
+                " FROM unnest('{statement_timeout, lock_timeout}'::text[]) AS name",
+                limit,
+            )
+            await connection.fetch("SELECT pg_advisory_xact_lock($1)", lock, timeout=seconds)
+            yield connection
+
+    # --- schema ---
+
+    async def list_migrations(self) -> list[AppliedMigration]:
+        async with self._connection() as connection:
+            try:
+                rows = await connection.fetch(
+                    "SELECT version, name, checksum, applied_at"
+                    " FROM schema_migrations ORDER BY version"
+                )
+            except asyncpg.UndefinedTableError:
+                return []
+        return [AppliedMigration(*row) for row in rows]
+
+    async def apply_migration(
+        self, migration: Migration, timeout: float = MIGRATION_TIMEOUT
+    ) -> bool:
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._apply_migration(migration, timeout)
+        except (TimeoutError, _TimedOut) as error:
+            raise MigrationTimeout(
+                f"{migration.name} ran or waited for more than {timeout:g} s"
+            ) from error
+
+    async def _apply_migration(self, migration: Migration, timeout: float) -> bool:
+        async with self._transaction(MIGRATION_LOCK, timeout) as connection:
+            await connection.execute(
+                "CREATE TABLE IF NOT EXISTS schema_migrations (version integer PRIMARY KEY,"
+                " name text NOT NULL, checksum text NOT NULL, applied_at timestamptz NOT NULL)"
+            )
+            if await _is_applied(connection, migration):
+                return False
+            with _statement_errors(migration):
+                await connection.execute(migration.sql, timeout=timeout)
+            if not connection.is_in_transaction():
+                raise MigrationFailed(f"{migration.name} ends the transaction that it runs in")
+            await connection.execute(
+                "INSERT INTO schema_migrations VALUES ($1, $2, $3, clock_timestamp())",
+                migration.version,
+                migration.name,
+                migration.checksum,
+            )
+        return True
+
+    async def get_schema_version(self) -> int:
+        applied = await self.list_migrations()
+        return applied[-1].version if applied else 0
+
+    # --- catalogue ---
+
+    async def get_catalogue_version(self) -> int:
+        async with self._connection() as connection:
+            return await _catalogue_version(connection)
+
+    async def read_catalogue(self) -> VersionedCatalogue:
+        async with (
+            self._connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            row = await connection.fetchrow("SELECT version, loaded_at FROM catalogue")
+            version, loaded_at = row or (0, None)
+            return VersionedCatalogue(version, loaded_at, await _stored_catalogue(connection))
+
+    async def find_file_code(self, code: str) -> str | None:
+        async with self._connection() as connection:
+            found: str | None = await connection.fetchval(
+                'SELECT code FROM coupon_codes WHERE lower(code) = lower($1 COLLATE "C")'
+                " ORDER BY code LIMIT 1",
+                code,
+            )
+        return found
+
+    async def replace_catalogue(
+        self,
+        catalogue: Catalogue,
+        *,
+        codes: Iterable[str] = (),
+        sample_orders: Sequence[Order] = (),
+        dry_run: bool = False,
+    ) -> LoadReport:
+        wanted = normalized(catalogue)
+        report: list[LoadReport] = []
+        try:
+            async with self._transaction(LOAD_LOCK, LOAD_SECONDS) as connection:
+                await _stage(connection, CodeReader(codes))
+                report.append(await _replace_catalogue(connection, wanted, sample_orders, dry_run))
+                if dry_run:
+                    raise _Rehearsed
+        except CodesFailed as failed:
+            raise failed.error from failed.error.__cause__
+        except _Rehearsed:
+            pass
+        return report[0]
+
+    async def wait_for_notice(self) -> None:
+        await self._listener.wait()
+
+    # --- orders ---
+
+    async def add_order(
+        self,
+        order: Order,
+        *,
+        key: IdempotencyKey | None = None,
+        limits: CouponLimits | None = None,
+    ) -> Order:
+        return await self._orders.submit(NewOrder(order, key, limits or NO_LIMITS))
+
+    async def _add_orders(self, batch: list[NewOrder]) -> Sequence[Order | StorageError]:
+        """Stores a batch in one statement, and those that share a key with another one after it."""
+        outcomes: dict[int, Order | StorageError] = {}
+        waiting = dict(enumerate(batch))
+        while waiting:
+            leaders = _first_of_each_key(waiting)
+            results = await together_or_alone(self._store, list(leaders.values()))
+            outcomes.update(zip(leaders, results, strict=True))
+            for position in leaders:
+                del waiting[position]
+            followers = _follow(waiting, leaders, outcomes)
+            outcomes.update(followers)
+            for position in followers:
+                del waiting[position]
+        return [outcomes[position] for position in range(len(batch))]
+
+    async def _store(self, batch: list[NewOrder]) -> list[Order | StorageError]:
+        """Stores orders in one step; no user may have a key twice among them."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(ADD_ORDERS, *_columns(batch))
+            replayed = [first for outcome, first in rows if outcome == "replayed"]
+            firsts = await _orders_by_id(connection, replayed) if replayed else {}
+        return [_outcome(new, *row, firsts) for new, row in zip(batch, rows, strict=True)]
+
+    async def find_order_by_key(self, user_id: str, key: IdempotencyKey) -> Order | None:
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                f"SELECT {JOINED_COLUMNS}, k.fingerprint FROM idempotency_keys AS k"
+                " JOIN orders AS o ON o.id = k.order_id"
+                " LEFT JOIN order_lines AS l ON l.order_id = o.id"
+                " WHERE k.user_id = $1 AND k.key = $2 AND k.expires_at > now()"
+                " ORDER BY l.position",
+                user_id,
+                key.key,
+            )
+        if not rows:
+            return None
+        check_fingerprint(key, rows[0][-1])
+        return as_placed(read_orders(row[:-1] for row in map(tuple, rows))[0])
+
+    async def get_order(self, user_id: str, order_id: UUID) -> Order:
+        async with self._connection() as connection:
+            order = (await _orders_by_id(connection, [order_id])).get(order_id)
+        if order is None or order.user_id != user_id:
+            raise OrderNotFound(f"the user has no order {order_id}")
+        return order
+
+    async def list_orders(
+        self, user_id: str, *, limit: int, after: Page | None = None
+    ) -> list[Order]:
+        behind, parameters = "", [user_id, limit]
+        if after is not None:
+            behind = "AND (created_at, id) < ($3, $4)"
+            parameters += [after.created_at, after.id]
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                f"SELECT {JOINED_COLUMNS} FROM (SELECT * FROM orders WHERE user_id = $1 {behind}"
+                " ORDER BY created_at DESC, id DESC LIMIT $2) AS o"
+                " LEFT JOIN order_lines AS l ON l.order_id = o.id"
+                " ORDER BY o.created_at DESC, o.id DESC, l.position",
+                *parameters,
+            )
+        return read_orders(rows)
+
+    async def cancel_order(self, user_id: str, order_id: UUID) -> Order:
+        # Nothing may write coupon_user_uses without the lock of the code's row in coupon_uses, so
+        # "mine" reads what "total" returns.
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                "WITH o AS ("
+                "   UPDATE orders SET status = 'cancelled', version = version + 1"
+                "   WHERE id = $1 AND user_id = $2 AND status = 'placed' RETURNING *"
+                "), total AS ("
+                "   UPDATE coupon_uses AS stored SET uses = stored.uses - 1"
+                "   FROM o WHERE o.counted AND stored.code = o.coupon_code RETURNING stored.code"
+                "), mine AS ("
+                "   UPDATE coupon_user_uses AS stored SET uses = stored.uses - 1"
+                "   FROM total WHERE stored.code = total.code AND stored.user_id = $2"
+                ")"
+                f" SELECT {JOINED_COLUMNS} FROM o"
+                " LEFT JOIN order_lines AS l ON l.order_id = o.id ORDER BY l.position",
+                order_id,
+                user_id,
+            )
+        if not rows:
+            await self.get_order(user_id, order_id)
+            raise OrderNotCancellable(f"the order {order_id} is cancelled already")
+        return read_orders(rows)[0]
+
+    async def delete_expired_keys(self, limit: int = 1000) -> int:
+        async with self._connection() as connection:
+            deleted = await connection.fetch(
+                "DELETE FROM idempotency_keys WHERE (user_id, key) IN ("
+                " SELECT user_id, key FROM idempotency_keys WHERE expires_at <= now()"
+                " ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING 1",
+                limit,
+            )
+        return len(deleted)
+
+
+# --- the URL ---
+
+
+def _check_url(url: str) -> None:
+    """Refuses what the driver would misread or pass on. No message quotes the URL: a password may be
+    anywhere in one that is malformed."""
+    problem = _problem_of(url)
+    if problem:
+        raise InvalidStorageURL(f"a Postgres URL is postgresql://user:password@host/db; {problem}")
+
+
+def _problem_of(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True))
+    except ValueError:
+        return "this one cannot be read" if "?" not in url else "its options are name=value"
+    if parts.fragment or parts.netloc.count("@") > 1:
+        return "write @ : / ? and # in a password as %40 %3A %2F %3F and %23"
+    if not _ports_are_numbers(parts.netloc.rpartition("@")[2]):
+        return "the port is a number, and / ? # in a password are written %2F %3F %23"
+    unknown = sorted(options.keys() - OPTIONS)
+    if unknown:
+        return f"it knows no option {unknown[0]}"
+    if options.get("sslmode", "prefer") not in SSL_MODES:
+        return f"sslmode is one of {', '.join(SSL_MODES)}"
+    return None
+
+
+def _ports_are_numbers(hosts: str) -> bool:
+    ports = [host.rpartition("]")[2].partition(":")[2] for host in hosts.split(",")]
+    return all(not port or (port.isascii() and port.isdigit()) for port in ports)
+
+
+# --- errors ---
+
+
+class _Hopeless(StorageUnavailable):
+    """Waiting does not help: the server is there and refuses us."""
+
+
+class _TimedOut(StorageUnavailable):
+    """The server, or the driver, gave up on a statement."""
+
+
+class _Rehearsed(Exception):
+    """Rolls a dry run back."""
+
+
+_GONE = "the schema is older than the code needs: run database-migration"
+
+
+@contextmanager
+def _driver_errors() -> Iterator[None]:
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        raise _translated(error) from error
+    except asyncpg.ClientConfigurationError as error:
+        raise InvalidStorageURL(f"the Postgres URL cannot be used: {error}") from error
+    except asyncpg.DataError as error:
+        raise ValueRejected(f"Postgres cannot store a value: {error}") from error
+    except TimeoutError as error:
+        raise _TimedOut("Postgres does not answer in time") from error
+    except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        raise StorageUnavailable(f"Postgres does not answer: {error}") from error
+
+
+def _translated(error: asyncpg.PostgresError) -> StorageError:
+    message = f"Postgres: {error.args[0] if error.args else error!r}"
+    match error:
+        case asyncpg.UndefinedTableError() | asyncpg.UndefinedColumnError():
+            return SchemaOutdated(_GONE)
+        case asyncpg.UndefinedFunctionError():
+            return SchemaOutdated(_GONE)
+        case asyncpg.UniqueViolationError() if error.table_name == "orders":
+            return OrderExists("an order of that id is stored already")
+        case asyncpg.DataError() | asyncpg.IntegrityConstraintViolationError():
+            return ValueRejected(message)
+        case asyncpg.QueryCanceledError() | asyncpg.LockNotAvailableError():
+            return _TimedOut(message)
+        case asyncpg.InvalidAuthorizationSpecificationError() | asyncpg.InvalidCatalogNameError():
+            return _Hopeless(message)
+        case _:
+            return StorageUnavailable(message)
+
+
+@contextmanager
+def _statement_errors(migration: Migration) -> Iterator[None]:
+    """A statement that Postgres refuses is the migration's fault; a server that goes is not."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        if isinstance(_translated(error), StorageUnavailable) and error.sqlstate[:2] in _NOT_OURS:
+            raise
+        raise MigrationFailed(f"{migration.name} failed: {error}") from error
+
+
+_NOT_OURS = {"08", "25", "53", "55", "57", "58"}
+"""SQLSTATE classes: connection, read-only, resources, locks, operator and system."""
+
+
+async def _leave_as_it_is(connection: object) -> None:
+    """Instead of the driver's reset, which costs a round trip: nothing here changes a session."""
+
+
+# --- schema and catalogue ---
+
+
+async def _is_applied(connection: Connection, migration: Migration) -> bool:
+    checksum = await connection.fetchval(
+        "SELECT checksum FROM schema_migrations WHERE version = $1", migration.version
+    )
+    if checksum not in (None, migration.checksum):
+        raise MigrationChanged(f"{migration.name} was changed after it was applied")
+    return checksum is not None
+
+
+async def _catalogue_version(connection: Connection) -> int:
+    return int(await connection.fetchval("SELECT version FROM catalogue") or 0)
+
+
+async def _stored_catalogue(connection: Connection) -> Catalogue:
+    fetch = connection.fetch
+    coupons = [
+        read_coupon(row)
+        for row in await fetch(f"SELECT {COUPON_COLUMNS} FROM coupons ORDER BY code")
+    ]
+    products = await fetch("SELECT id, name, price, category FROM products ORDER BY id")
+    return Catalogue(
+        products=tuple(Product(*row) for row in products),
+        users=await _stored_users(connection),
+        coupons=tuple(coupon for coupon in coupons if coupon.code),
+        file_coupon=next((coupon for coupon in coupons if not coupon.code), None),
+    )
+
+
+async def _stored_users(connection: Connection) -> tuple[User, ...]:
+    keys: dict[str, list[ApiKey]] = {}
+    for user_id, hash_, scopes, expires_at in await connection.fetch(
+        "SELECT user_id, hash, scopes, expires_at FROM api_keys ORDER BY user_id, position"
+    ):
+        keys.setdefault(user_id, []).append(ApiKey(hash_, frozenset(scopes), expires_at))
+    rows = await connection.fetch("SELECT id, name FROM users ORDER BY id")
+    return tuple(User(id_, name, tuple(keys.get(id_, ()))) for id_, name in rows)
+
+
+async def _stage(connection: Connection, codes: CodeReader) -> None:
+    await connection.execute(
+        'CREATE TEMP TABLE stage (code text COLLATE "C" PRIMARY KEY) ON COMMIT DROP'
+    )
+    while chunk := await asyncio.to_thread(codes.next_chunk):
+        await connection.fetch(
+            "INSERT INTO stage SELECT unnest($1::text[])", chunk, timeout=LOAD_SECONDS
+        )
+    await connection.execute("ANALYZE stage", timeout=LOAD_SECONDS)
+
+
+async def _replace_catalogue(
+    connection: Connection, wanted: Catalogue, sample_orders: Sequence[Order], dry_run: bool
+) -> LoadReport:
+    before = await _catalogue_version(connection)
+    differs = compare(await _stored_catalogue(connection), wanted)
+    codes = await _swap_codes(connection)
+    orders = await _insert_samples(connection, sample_orders)
+    if not differs.empty or codes.added or codes.removed:
+        await _write_catalogue(connection, differs, wanted)
+        await connection.fetch("SELECT pg_notify($1, '')", CHANNEL)
+    version = before if dry_run else await _catalogue_version(connection)
+    return LoadReport(version, differs.changes(codes, orders))
+
+
+async def _swap_codes(connection: Connection) -> Change:
+    """Writes only what differs: the load of yesterday's codes touches no page."""
+    kept = await connection.fetchval("SELECT count(*) FROM coupon_codes", timeout=LOAD_SECONDS)
+    removed = await _count(
+        connection,
+        "DELETE FROM coupon_codes AS old"
+        " WHERE NOT EXISTS (SELECT FROM stage WHERE stage.code = old.code) RETURNING 1",
+    )
+    added = await _count(
+        connection,
+        "INSERT INTO coupon_codes SELECT code FROM stage AS new"
+        " WHERE NOT EXISTS (SELECT FROM coupon_codes AS old WHERE old.code = new.code) RETURNING 1",
+    )
+    return Change(added=added, removed=removed, unchanged=kept - removed)
+
+
+async def _count(connection: Connection, statement: str) -> int:
+    return int(
+        await connection.fetchval(
+            f"WITH touched AS ({statement}) SELECT count(*) FROM touched", timeout=LOAD_SECONDS
+        )
+    )
+
+
+async def _insert_samples(connection: Connection, orders: Sequence[Order]) -> Change:
+    added = 0
+    for order in orders:
+        stored = await connection.fetchval(
+            f"INSERT INTO orders ({ORDER_COLUMNS}, counted)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, false) ON CONFLICT DO NOTHING RETURNING 1",
+            order.id,
+            order.user_id,
+            order.subtotal,
+            order.discounts,
+            order.total,
+            order.created_at,
+            order.coupon_code,
+            order.status.value,
+            order.version,
+        )
+        if stored:
+            added += 1
+            await _insert_lines(connection, order)
+    return Change(added=added, unchanged=len(orders) - added)
+
+
+async def _insert_lines(connection: Connection, order: Order) -> None:
+    await connection.executemany(
+        "INSERT INTO order_lines (order_id, position, product_id, name, price, category, quantity)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        [(order.id, *line) for line in _lines_of(order)],
+    )
+
+
+async def _write_catalogue(
+    connection: Connection, differs: CatalogueDifference, wanted: Catalogue
+) -> None:
+    await connection.execute(
+        "UPDATE catalogue SET version = version + 1, loaded_at = clock_timestamp()"
+    )
+    outdated_coupons = [coupon.code for coupon in differs.coupons.outdated]
+    fresh_coupons = list(differs.coupons.fresh)
+    if differs.file_coupon_differs:
+        outdated_coupons.append("")
+        fresh_coupons += [wanted.file_coupon] if wanted.file_coupon else []
+    delete = "DELETE FROM {} WHERE {} = ANY ($1)".format
+    await connection.fetch(delete("products", "id"), [one.id for one in differs.products.outdated])
+    await connection.fetch(delete("users", "id"), [one.id for one in differs.users.outdated])
+    await connection.fetch(delete("coupons", "code"), outdated_coupons)
+    await connection.executemany(
+        "INSERT INTO products (id, name, price, category) VALUES ($1, $2, $3, $4)",
+        [(one.id, one.name, one.price, one.category) for one in differs.products.fresh],
+    )
+    await _insert_users(connection, differs.users.fresh)
+    await connection.executemany(
+        f"INSERT INTO coupons ({COUPON_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        [write_coupon(coupon) for coupon in fresh_coupons],
+    )
+
+
+async def _insert_users(connection: Connection, users: Sequence[User]) -> None:
+    await connection.executemany(
+        "INSERT INTO users (id, name) VALUES ($1, $2)", [(user.id, user.name) for user in users]
+    )
+    await connection.executemany(
+        "INSERT INTO api_keys (hash, user_id, position, scopes, expires_at)"
+        " VALUES ($1, $2, $3, $4, $5)",
+        [
+            (key.hash, user.id, position, sorted(key.scopes), key.expires_at)
+            for user in users
+            for position, key in enumerate(user.keys)
+        ],
+    )
+
+
+# --- orders ---
+
+
+def _first_of_each_key(waiting: dict[int, NewOrder]) -> dict[int, NewOrder]:
+    """Every order without a key, and the first under each key of a user."""
+    seen: set[tuple[str, str]] = set()
+    leaders = {}
+    for position, new in waiting.items():
+        name = _key_name(new)
+        if name is None or name not in seen:
+            leaders[position] = new
+        if name is not None:
+            seen.add(name)
+    return leaders
+
+
+def _key_name(new: NewOrder) -> tuple[str, str] | None:
+    return None if new.key is None else (new.order.user_id, new.key.key)
+
+
+def _follow(
+    waiting: dict[int, NewOrder],
+    leaders: dict[int, NewOrder],
+    outcomes: dict[int, Order | StorageError],
+) -> dict[int, Order | StorageError]:
+    """What an order under a key that was just stored or replayed gets, without asking again. One
+    whose leader was refused is judged afresh, and so is one whose leader's key has expired."""
+    firsts: dict[tuple[str, str] | None, tuple[IdempotencyKey, Order]] = {}
+    for position, leader in leaders.items():
+        outcome = outcomes[position]
+        if leader.key and isinstance(outcome, Order) and leader.key.expires_at > datetime.now(UTC):
+            firsts[_key_name(leader)] = (leader.key, outcome)
+    return {
+        position: _replay(new, *firsts[_key_name(new)])
+        for position, new in waiting.items()
+        if _key_name(new) in firsts
+    }
+
+
+def _replay(new: NewOrder, stored: IdempotencyKey, first: Order) -> Order | StorageError:
+    if new.key is not None and new.key.fingerprint == stored.fingerprint:
+        return as_placed(first)
+    return IdempotencyConflict("the idempotency key was used with another request")
+
+
+def _columns(batch: list[NewOrder]) -> list[list[Any]]:
+    """The arguments of add_orders: a column of the orders each, then a column of the lines each."""
+    orders = [_order_row(new) for new in batch]
+    lines = [
+        (number, *line)
+        for number, new in enumerate(batch, start=1)
+        for line in _lines_of(new.order)
+    ]
+    return [*_transposed(orders, 12), *_transposed(lines, 7)]
+
+
+def _transposed(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
+
+
+def _order_row(new: NewOrder) -> tuple[Any, ...]:
+    order, key, limits = new
+    return (
+        order.id,
+        order.user_id,
+        order.subtotal,
+        order.discounts,
+        order.total,
+        order.created_at,
+        order.coupon_code,
+        limits.max_uses,
+        limits.max_uses_per_user,
+        key and key.key,
+        key and key.fingerprint,
+        key and key.expires_at,
+    )
+
+
+def _lines_of(order: Order) -> Iterator[tuple[int, int, str, int, str, int]]:
+    for position, line in enumerate(order.lines):
+        product = line.product
+        yield position, product.id, product.name, product.price, product.category, line.quantity
+
+
+def _outcome(
+    new: NewOrder, outcome: str, first_order: UUID | None, firsts: dict[UUID, Order]
+) -> Order | StorageError:
+    if outcome == "stored":
+        return new.order
+    if outcome == "replayed" and first_order is not None:
+        return as_placed(firsts[first_order])
+    if outcome == "used up":
+        return CouponUsedUp(f"no use of the coupon {new.order.coupon_code} is left")
+    return IdempotencyConflict("the idempotency key was used with another request")
+
+
+async def _orders_by_id(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Order]:
+    rows = await connection.fetch(
+        f"SELECT {JOINED_COLUMNS} FROM orders AS o"
+        " LEFT JOIN order_lines AS l ON l.order_id = o.id"
+        " WHERE o.id = ANY ($1::uuid[]) ORDER BY o.id, l.position",
+        ids,
+    )
+    return {order.id: order for order in read_orders(rows)}
+
+
+# --- notices ---
+
+
+class _Listener:
+    """A connection of its own, outside the pool, that hears notices: it needs a session for itself.
+
+    Behind a transaction pooler it hears nothing and nobody minds. It is opened when first needed and
+    again after it was lost.
+    """
+
+    PING_SECONDS = 30.0
+    RETRY_SECONDS = 5.0
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._heard = asyncio.Event()
+        self._opening = asyncio.Lock()
+
+    async def wait(self) -> None:
+        """Returns after a notice."""
+        while not self._heard.is_set():
+            try:
+                await self._listen()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await asyncio.sleep(self.RETRY_SECONDS)
+        self._heard.clear()
+
+    async def _listen(self) -> None:
+        """Until a notice comes or the connection is lost."""
+        connection = await self._opened()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._heard.wait(), self.PING_SECONDS)
+        if not self._heard.is_set():
+            await connection.execute("SELECT 1")
+
+    async def _opened(self) -> asyncpg.Connection[asyncpg.Record]:
+        async with self._opening:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await asyncpg.connect(
+                    self._url,
+                    statement_cache_size=0,
+                    timeout=CONNECT_SECONDS,
+                    command_timeout=COMMAND_SECONDS,
+                )
+                await self._connection.add_listener(CHANNEL, self._hear)
+            return self._connection
+
+    def _hear(self, *_: object) -> None:
+        self._heard.set()
+
+    async def close(self) -> None:
+        """Closes the connection, if there is one."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            await connection.close(timeout=CONNECT_SECONDS)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection.terminate()

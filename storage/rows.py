@@ -1,0 +1,136 @@
+"""Between records and rows: what SQLite and Postgres have in common here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import groupby
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from storage.errors import IdempotencyConflict
+from storage.records import (
+    Coupon,
+    CouponKind,
+    CouponLimits,
+    IdempotencyKey,
+    Order,
+    OrderLine,
+    OrderStatus,
+    Product,
+)
+
+
+class Row(Protocol):
+    """A tuple of values, or what a driver has in its place."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+ORDER_COLUMNS = "id, user_id, subtotal, discounts, total, created_at, coupon_code, status, version"
+LINE_COLUMNS = "product_id, name, price, category, quantity"
+JOINED_COLUMNS = ", ".join(
+    [f"o.{name}" for name in ORDER_COLUMNS.split(", ")]
+    + [f"l.{name}" for name in LINE_COLUMNS.split(", ")]
+)
+"""An order beside one of its lines, for a query over orders AS o and order_lines AS l."""
+
+COUPON_COLUMNS = (
+    "code, kind, value, min_subtotal, min_items, max_discount, valid_from, valid_until,"
+    " max_uses, max_uses_per_user"
+)
+
+
+class NewOrder(NamedTuple):
+    """What ``add_order`` was called with."""
+
+    order: Order
+    key: IdempotencyKey | None
+    limits: CouponLimits
+
+
+NO_LIMITS = CouponLimits()
+
+
+def as_placed(order: Order) -> Order:
+    """The order as it was when it was placed: only status and version ever move."""
+    return replace(order, status=OrderStatus.PLACED, version=1)
+
+
+def check_fingerprint(key: IdempotencyKey, stored: str) -> None:
+    """Raises IdempotencyConflict when the key was stored with another request."""
+    if stored != key.fingerprint:
+        raise IdempotencyConflict("the idempotency key was used with another request")
+
+
+def same(value: Any) -> Any:
+    """What converts nothing."""
+    return value
+
+
+def read_orders(
+    rows: Iterable[Row],
+    *,
+    to_uuid: Callable[[Any], UUID] = same,
+    to_time: Callable[[Any], Any] = same,
+) -> list[Order]:
+    """The orders of rows of JOINED_COLUMNS, where the lines of an order follow each other."""
+    orders = []
+    for _, group in groupby(rows, key=lambda row: row[0]):
+        lines = list(group)
+        first = lines[0]
+        orders.append(
+            Order(
+                id=to_uuid(first[0]),
+                user_id=first[1],
+                lines=tuple(_read_line(row[9:]) for row in lines if row[9] is not None),
+                subtotal=first[2],
+                discounts=first[3],
+                total=first[4],
+                created_at=to_time(first[5]),
+                coupon_code=first[6],
+                status=OrderStatus(first[7]),
+                version=first[8],
+            )
+        )
+    return orders
+
+
+def _read_line(row: Row) -> OrderLine:
+    number, name, price, category, quantity = row
+    return OrderLine(Product(number, name, price, category), quantity)
+
+
+def read_coupon(row: Row, to_time: Callable[[Any], Any] = same) -> Coupon:
+    """The coupon of a row of COUPON_COLUMNS."""
+    code, kind, value, subtotal, items, discount, valid_from, valid_until, uses, per_user = row
+    return Coupon(
+        code,
+        CouponKind(kind),
+        value,
+        subtotal,
+        items,
+        discount,
+        to_time(valid_from),
+        to_time(valid_until),
+        uses,
+        per_user,
+    )
+
+
+def write_coupon(coupon: Coupon, from_time: Callable[[Any], Any] = same) -> tuple[Any, ...]:
+    """The row of COUPON_COLUMNS of a coupon."""
+    return (
+        coupon.code,
+        coupon.kind.value,
+        coupon.value,
+        coupon.min_subtotal,
+        coupon.min_items,
+        coupon.max_discount,
+        from_time(coupon.valid_from),
+        from_time(coupon.valid_until),
+        coupon.max_uses,
+        coupon.max_uses_per_user,
+    )

@@ -1,0 +1,830 @@
+"""A storage in one SQLite file, in WAL mode: readers go on while the one writer commits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from urllib.parse import unquote, urlsplit
+from uuid import UUID
+
+import aiosqlite
+
+from storage.base import MIGRATION_TIMEOUT, Storage
+from storage.batches import Batcher, together_or_alone
+from storage.catalogues import CatalogueDifference, CodeReader, CodesFailed, compare, normalized
+from storage.errors import (
+    CouponUsedUp,
+    IdempotencyConflict,
+    InvalidStorageURL,
+    MigrationChanged,
+    MigrationFailed,
+    MigrationTimeout,
+    OrderExists,
+    OrderNotCancellable,
+    OrderNotFound,
+    SchemaOutdated,
+    StorageError,
+    StorageUnavailable,
+    ValueRejected,
+)
+from storage.records import (
+    ApiKey,
+    AppliedMigration,
+    Catalogue,
+    Change,
+    CouponLimits,
+    IdempotencyKey,
+    LoadReport,
+    Migration,
+    Order,
+    Page,
+    Product,
+    User,
+    VersionedCatalogue,
+)
+from storage.rows import (
+    COUPON_COLUMNS,
+    JOINED_COLUMNS,
+    NO_LIMITS,
+    NewOrder,
+    Row,
+    as_placed,
+    check_fingerprint,
+    read_coupon,
+    read_orders,
+    write_coupon,
+)
+from storage.statements import split
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+ORDER_LOCK_SECONDS = 5.0
+"""How long an order waits for another process that writes; a caller would not wait longer."""
+
+LOAD_LOCK_SECONDS = 60.0
+"""How long a load waits for its turn."""
+
+_POLL_SECONDS = 0.01
+_STATEMENT_ERRORS = (
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_AUTH,
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class SQLiteStorage(Storage):
+    """One SQLite file, a writer for orders and a reader beside it, each on a thread of its own.
+
+    Several processes may share the file. Loads and migrations open connections of their own: what
+    they prepare must not hold up an order, and a migration can be interrupted.
+    """
+
+    backend = "sqlite"
+
+    def __init__(self, url: str, *, wait_seconds: float = 30.0) -> None:
+        self._path = _path_of(url)
+        self._wait_seconds = wait_seconds
+        self._connections = AsyncExitStack()
+        self._writer: _Connection | None = None
+        self._reader: _Connection | None = None
+        self._new_batcher()
+
+    def _new_batcher(self) -> None:
+        self._orders: Batcher[NewOrder, Order] = Batcher(
+            self._add_orders, around=lambda: self.around_commit
+        )
+
+    async def connect(self) -> None:
+        if self._writer is not None:
+            return
+        _check_place(self._path)
+        self._new_batcher()
+        async with AsyncExitStack() as stack:
+            stack.callback(self._forget_connections)
+            self._writer = await stack.enter_async_context(
+                _opened(self._path, _open_writer, self._wait_seconds)
+            )
+            await self._write(_check_writable, self._wait_seconds)
+            self._reader = await stack.enter_async_context(_opened(self._path, _open_reader))
+            self._connections = stack.pop_all()
+
+    async def close(self) -> None:
+        await self._orders.close()
+        self._forget_connections()
+        await self._connections.aclose()
+
+    def _forget_connections(self) -> None:
+        self._writer = self._reader = None
+
+    def connections(self) -> tuple[int, int]:
+        pair = (self._writer, self._reader)
+        return (sum(one is not None and one.busy > 0 for one in pair), len(pair))
+
+    async def _write(
+        self,
+        function: Callable[Concatenate[sqlite3.Connection, Parameters], Result],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Result:
+        return await _run(self._writer, function, *args, **kwargs)
+
+    async def _read(
+        self,
+        function: Callable[Concatenate[sqlite3.Connection, Parameters], Result],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Result:
+        return await _run(self._reader, function, *args, **kwargs)
+
+    # --- schema ---
+
+    async def list_migrations(self) -> list[AppliedMigration]:
+        return await self._read(_list_migrations)
+
+    async def apply_migration(
+        self, migration: Migration, timeout: float = MIGRATION_TIMEOUT
+    ) -> bool:
+        async with _opened(self._path, _open_writer, timeout) as connection:
+            return await _run(connection, _apply_migration, migration, timeout)
+
+    async def get_schema_version(self) -> int:
+        applied = await self.list_migrations()
+        return applied[-1].version if applied else 0
+
+    # --- catalogue ---
+
+    async def get_catalogue_version(self) -> int:
+        return await self._read(_catalogue_version)
+
+    async def read_catalogue(self) -> VersionedCatalogue:
+        return await self._read(_read_catalogue)
+
+    async def find_file_code(self, code: str) -> str | None:
+        return await self._read(_find_file_code, code)
+
+    async def replace_catalogue(
+        self,
+        catalogue: Catalogue,
+        *,
+        codes: Iterable[str] = (),
+        sample_orders: Sequence[Order] = (),
+        dry_run: bool = False,
+    ) -> LoadReport:
+        wanted, reader = normalized(catalogue), CodeReader(codes)
+        async with _opened(self._path, _open_writer, LOAD_LOCK_SECONDS) as connection:
+            await _run(connection, _create_stage)
+            try:
+                while chunk := await asyncio.to_thread(reader.next_chunk):
+                    await _run(connection, _stage, chunk)
+            except CodesFailed as failed:
+                raise failed.error from failed.error.__cause__
+            return await _run(connection, _replace_catalogue, wanted, sample_orders, dry_run)
+
+    # --- orders ---
+
+    async def add_order(
+        self,
+        order: Order,
+        *,
+        key: IdempotencyKey | None = None,
+        limits: CouponLimits | None = None,
+    ) -> Order:
+        return await self._orders.submit(NewOrder(order, key, limits or NO_LIMITS))
+
+    async def _add_orders(self, batch: list[NewOrder]) -> Sequence[Order | StorageError]:
+        async def store(part: list[NewOrder]) -> Sequence[Order | StorageError]:
+            return await self._write(_add_orders, part)
+
+        return await together_or_alone(store, batch)
+
+    async def find_order_by_key(self, user_id: str, key: IdempotencyKey) -> Order | None:
+        return await self._read(_find_order_by_key, user_id, key, _now())
+
+    async def get_order(self, user_id: str, order_id: UUID) -> Order:
+        return await self._read(_get_order, user_id, order_id)
+
+    async def list_orders(
+        self, user_id: str, *, limit: int, after: Page | None = None
+    ) -> list[Order]:
+        return await self._read(_list_orders, user_id, limit, after)
+
+    async def cancel_order(self, user_id: str, order_id: UUID) -> Order:
+        return await self._write(_cancel_order, user_id, order_id)
+
+    async def delete_expired_keys(self, limit: int = 1000) -> int:
+        return await self._write(_delete_expired_keys, limit)
+
+
+# --- where the file is ---
+
+
+def _path_of(url: str) -> Path:
+    parts = urlsplit(url)
+    path = unquote(parts.path)[1:]
+    if parts.netloc or parts.query or parts.fragment or not parts.path.startswith("/"):
+        raise InvalidStorageURL(
+            "an SQLite URL is sqlite:///path, or sqlite:////path from the root, and nothing else"
+        )
+    if not path or path.endswith("/") or path == ":memory:" or "\0" in path:
+        raise InvalidStorageURL("an SQLite URL names a file: sqlite:///path")
+    return Path(path)
+
+
+def _check_place(path: Path) -> None:
+    """SQLite says "unable to open database file" to all of these."""
+    if path.is_dir():
+        raise StorageUnavailable(f"{path} is a folder, not a database")
+    if not path.parent.is_dir():
+        raise StorageUnavailable(f"the folder {path.parent} of the database does not exist")
+
+
+# --- connections and errors ---
+
+
+class _Connection(aiosqlite.Connection):
+    """An aiosqlite connection that can run a whole function on its thread: a transaction is one hop
+    instead of one for each statement, and the write lock never waits for the event loop."""
+
+    busy = 0
+
+    async def run(
+        self,
+        function: Callable[Concatenate[sqlite3.Connection, Parameters], Result],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Result:
+        execute = cast(Callable[..., Awaitable[Result]], self._execute)
+        self.busy += 1
+        try:
+            return await execute(function, self._conn, *args, **kwargs)
+        finally:
+            self.busy -= 1
+
+
+@asynccontextmanager
+async def _opened(
+    path: Path, opener: Callable[..., sqlite3.Connection], *args: Any
+) -> AsyncIterator[_Connection]:
+    connection = _Connection(lambda: opener(path, *args), iter_chunk_size=64)
+    with _driver_errors():
+        await connection
+    try:
+        yield connection
+    finally:
+        with suppress(sqlite3.Error):
+            await connection.close()
+
+
+async def _run(
+    connection: _Connection | None,
+    function: Callable[Concatenate[sqlite3.Connection, Parameters], Result],
+    *args: Parameters.args,
+    **kwargs: Parameters.kwargs,
+) -> Result:
+    if connection is None:
+        raise StorageUnavailable("the storage is closed")
+    with _driver_errors():
+        return await connection.run(function, *args, **kwargs)
+
+
+@contextmanager
+def _driver_errors() -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise _translated(error) from error
+    except (OverflowError, UnicodeEncodeError) as error:
+        raise ValueRejected(f"SQLite cannot store a value: {error}") from error
+
+
+def _translated(error: sqlite3.Error | OSError) -> StorageError:
+    code = getattr(error, "sqlite_errorname", "")
+    if code == "SQLITE_ERROR" and str(error).startswith(("no such table", "no such column")):
+        return SchemaOutdated("the schema is older than the code needs: run database-migration")
+    if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.InterfaceError):
+        return ValueRejected(f"SQLite refuses a value: {error}")
+    if code == "SQLITE_NOTADB":
+        return StorageUnavailable("the file is not an SQLite database")
+    return StorageUnavailable(f"SQLite: {error}")
+
+
+def _open_writer(path: Path, wait_seconds: float) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=_POLL_SECONDS, isolation_level=None, cached_statements=256)
+    try:
+        _patiently(lambda: db.execute("PRAGMA journal_mode = WAL"), wait_seconds)
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _open_reader(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=ORDER_LOCK_SECONDS, isolation_level=None)
+    try:
+        db.execute("PRAGMA query_only = ON")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+# --- transactions ---
+
+
+def _patiently(step: Callable[[], Result], seconds: float) -> Result:
+    """Tries until the file is not locked. SQLite's own busy handler waits ever longer between its
+    looks, so that a busy neighbour would starve us: it has _POLL_SECONDS, the rest is this loop."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return step()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+
+
+def _begin(db: sqlite3.Connection, wait_seconds: float) -> None:
+    # A deferred BEGIN that turns into a write would fail at once, however long the timeout.
+    _patiently(lambda: db.execute("BEGIN IMMEDIATE"), wait_seconds)
+
+
+@contextmanager
+def _writing(db: sqlite3.Connection, wait_seconds: float = ORDER_LOCK_SECONDS) -> Iterator[None]:
+    """One write transaction; it commits unless something is raised."""
+    _begin(db, wait_seconds)
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        _roll_back(db)
+        raise
+
+
+def _check_writable(db: sqlite3.Connection, wait_seconds: float) -> None:
+    """A read-only file opens without complaint."""
+    with _writing(db, wait_seconds):
+        pass
+
+
+@contextmanager
+def _reading(db: sqlite3.Connection) -> Iterator[None]:
+    """One consistent view for several queries."""
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        _roll_back(db)
+
+
+def _roll_back(db: sqlite3.Connection) -> None:
+    with suppress(sqlite3.Error):  # a full disk has rolled back already
+        db.execute("ROLLBACK")
+
+
+# --- values ---
+
+
+def _from_time(moment: datetime | None) -> int | None:
+    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
+
+
+def _to_time(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _now() -> int:
+    return (datetime.now(UTC) - _EPOCH) // _MICROSECOND
+
+
+def _orders_of(rows: Iterable[Row]) -> list[Order]:
+    return read_orders(rows, to_uuid=UUID, to_time=_moment)
+
+
+def _value(db: sqlite3.Connection, sql: str, parameters: Sequence[Any] = ()) -> Any:
+    """The first column of the first row; None without one."""
+    row = db.execute(sql, parameters).fetchone()
+    return None if row is None else row[0]
+
+
+# --- schema ---
+
+
+def _list_migrations(db: sqlite3.Connection) -> list[AppliedMigration]:
+    if _value(db, "SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'") is None:
+        return []
+    rows = db.execute(
+        "SELECT version, name, checksum, applied_at FROM schema_migrations ORDER BY version"
+    )
+    return [
+        AppliedMigration(version, name, checksum, _moment(applied_at))
+        for version, name, checksum, applied_at in rows
+    ]
+
+
+def _apply_migration(db: sqlite3.Connection, migration: Migration, timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    try:
+        with _writing(db, timeout):
+            db.execute(
+                "CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER PRIMARY KEY,"
+                " name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)"
+            )
+            if _is_applied(db, migration):
+                return False
+            db.set_progress_handler(lambda: time.monotonic() > deadline, 1000)
+            db.set_authorizer(_forbid_transactions)
+            for statement in split(migration.sql):
+                db.execute(statement)
+            db.set_authorizer(None)
+            db.execute(
+                "INSERT INTO schema_migrations VALUES (?, ?, ?, ?)",
+                (migration.version, migration.name, migration.checksum, _now()),
+            )
+    except sqlite3.Error as error:
+        raise _migration_error(migration, error, timeout) from error
+    return True
+
+
+def _forbid_transactions(action: int, *_: object) -> int:
+    """A COMMIT in a migration would leave half of it behind when the rest fails."""
+    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_TRANSACTION else sqlite3.SQLITE_OK
+
+
+def _is_applied(db: sqlite3.Connection, migration: Migration) -> bool:
+    checksum = _value(
+        db, "SELECT checksum FROM schema_migrations WHERE version = ?", (migration.version,)
+    )
+    if checksum not in (None, migration.checksum):
+        raise MigrationChanged(f"{migration.name} was changed after it was applied")
+    return checksum is not None
+
+
+def _migration_error(migration: Migration, error: sqlite3.Error, timeout: float) -> StorageError:
+    # What binds no statement has no code: an error of the driver's own.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY):
+        return MigrationTimeout(f"{migration.name} ran or waited for more than {timeout:g} s")
+    if code in _STATEMENT_ERRORS:
+        return MigrationFailed(f"{migration.name} failed: {error}")
+    return _translated(error)
+
+
+# --- catalogue ---
+
+
+def _catalogue_version(db: sqlite3.Connection) -> int:
+    return int(_value(db, "SELECT version FROM catalogue"))
+
+
+def _read_catalogue(db: sqlite3.Connection) -> VersionedCatalogue:
+    with _reading(db):
+        version, loaded_at = db.execute("SELECT version, loaded_at FROM catalogue").fetchone()
+        return VersionedCatalogue(version, _to_time(loaded_at), _stored_catalogue(db))
+
+
+def _stored_catalogue(db: sqlite3.Connection) -> Catalogue:
+    products = db.execute("SELECT id, name, price, category FROM products ORDER BY id")
+    file_coupon, coupons = None, []
+    for row in db.execute(f"SELECT {COUPON_COLUMNS} FROM coupons ORDER BY code COLLATE BINARY"):
+        coupon = read_coupon(row, _to_time)
+        if coupon.code:
+            coupons.append(coupon)
+        else:
+            file_coupon = coupon
+    return Catalogue(
+        products=tuple(Product(*row) for row in products),
+        users=_stored_users(db),
+        coupons=tuple(coupons),
+        file_coupon=file_coupon,
+    )
+
+
+def _stored_users(db: sqlite3.Connection) -> tuple[User, ...]:
+    keys: dict[str, list[ApiKey]] = {}
+    for user_id, *key in db.execute(
+        "SELECT user_id, hash, scopes, expires_at FROM api_keys ORDER BY user_id, position"
+    ):
+        keys.setdefault(user_id, []).append(_read_key(*key))
+    rows = db.execute("SELECT id, name FROM users ORDER BY id")
+    return tuple(User(id_, name, tuple(keys.get(id_, ()))) for id_, name in rows)
+
+
+def _read_key(hash_: str, scopes: str, expires_at: int | None) -> ApiKey:
+    return ApiKey(hash_, frozenset(json.loads(scopes)), _to_time(expires_at))
+
+
+def _find_file_code(db: sqlite3.Connection, code: str) -> str | None:
+    found: str | None = _value(
+        db,
+        "SELECT code FROM coupon_codes WHERE code = ? COLLATE NOCASE"
+        " ORDER BY code COLLATE BINARY LIMIT 1",
+        (code,),
+    )
+    return found
+
+
+def _create_stage(db: sqlite3.Connection) -> None:
+    # A temporary table lies in a file of its own: filling it locks out nobody.
+    db.execute("CREATE TEMP TABLE stage (code TEXT PRIMARY KEY) WITHOUT ROWID")
+
+
+def _stage(db: sqlite3.Connection, codes: list[str]) -> None:
+    db.execute("BEGIN")
+    db.executemany("INSERT INTO stage VALUES (?)", ((code,) for code in codes))
+    db.execute("COMMIT")
+
+
+def _replace_catalogue(
+    db: sqlite3.Connection, wanted: Catalogue, sample_orders: Sequence[Order], dry_run: bool
+) -> LoadReport:
+    with _rehearsing(db) if dry_run else _writing(db, LOAD_LOCK_SECONDS):
+        differs = compare(_stored_catalogue(db), wanted)
+        codes = _swap_codes(db)
+        orders = _insert_samples(db, sample_orders)
+        if not differs.empty or codes.added or codes.removed:
+            _write_catalogue(db, differs, wanted)
+        version = _catalogue_version(db)
+    if dry_run:
+        version = _catalogue_version(db)
+    return LoadReport(version, differs.changes(codes, orders))
+
+
+@contextmanager
+def _rehearsing(db: sqlite3.Connection) -> Iterator[None]:
+    """A write transaction of which nothing stays."""
+    _begin(db, LOAD_LOCK_SECONDS)
+    try:
+        yield
+    finally:
+        _roll_back(db)
+
+
+def _swap_codes(db: sqlite3.Connection) -> Change:
+    kept = _value(db, "SELECT count(*) FROM coupon_codes")
+    removed = db.execute("DELETE FROM coupon_codes WHERE code NOT IN (SELECT code FROM stage)")
+    added = db.execute(
+        "INSERT INTO coupon_codes SELECT code FROM stage"
+        " WHERE code NOT IN (SELECT code FROM coupon_codes)"
+    )
+    return Change(added.rowcount, 0, removed.rowcount, kept - removed.rowcount)
+
+
+def _insert_samples(db: sqlite3.Connection, orders: Sequence[Order]) -> Change:
+    missing = [
+        order
+        for order in orders
+        if _value(db, "SELECT 1 FROM orders WHERE id = ?", (str(order.id),)) is None
+    ]
+    for order in missing:
+        _insert_order(db, order, counted=False)
+    return Change(added=len(missing), unchanged=len(orders) - len(missing))
+
+
+def _write_catalogue(
+    db: sqlite3.Connection, differs: CatalogueDifference, wanted: Catalogue
+) -> None:
+    db.execute("UPDATE catalogue SET version = version + 1, loaded_at = ?", (_now(),))
+    outdated: list[tuple[str, Iterable[Any]]] = [
+        ("DELETE FROM products WHERE id = ?", (one.id for one in differs.products.outdated)),
+        ("DELETE FROM users WHERE id = ?", (one.id for one in differs.users.outdated)),
+        ("DELETE FROM coupons WHERE code = ?", (one.code for one in differs.coupons.outdated)),
+    ]
+    for sql, ids in outdated:
+        db.executemany(sql, ((id_,) for id_ in ids))
+    db.executemany(
+        "INSERT INTO products VALUES (?, ?, ?, ?)",
+        ((one.id, one.name, one.price, one.category) for one in differs.products.fresh),
+    )
+    _insert_users(db, differs.users.fresh)
+    coupons = list(differs.coupons.fresh)
+    if differs.file_coupon_differs:
+        db.execute("DELETE FROM coupons WHERE code = ''")
+        coupons += [wanted.file_coupon] if wanted.file_coupon else []
+    db.executemany(
+        f"INSERT INTO coupons ({COUPON_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (write_coupon(coupon, _from_time) for coupon in coupons),
+    )
+
+
+def _insert_users(db: sqlite3.Connection, users: Iterable[User]) -> None:
+    for user in users:
+        db.execute("INSERT INTO users VALUES (?, ?)", (user.id, user.name))
+        db.executemany(
+            "INSERT INTO api_keys (hash, user_id, position, scopes, expires_at)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (
+                (
+                    key.hash,
+                    user.id,
+                    position,
+                    json.dumps(sorted(key.scopes)),
+                    _from_time(key.expires_at),
+                )
+                for position, key in enumerate(user.keys)
+            ),
+        )
+
+
+# --- orders ---
+
+
+def _add_orders(db: sqlite3.Connection, batch: list[NewOrder]) -> list[Order | StorageError]:
+    with _writing(db):
+        now = _now()
+        return [_outcome(db, new, now) for new in batch]
+
+
+def _outcome(db: sqlite3.Connection, new: NewOrder, now: int) -> Order | StorageError:
+    try:
+        return _add_order(db, new, now)
+    except (CouponUsedUp, IdempotencyConflict, OrderExists) as refused:
+        return refused
+
+
+def _add_order(db: sqlite3.Connection, new: NewOrder, now: int) -> Order:
+    """Every refusal comes before the first write, so that there is nothing to take back."""
+    order, key, limits = new
+    if key and (first := _find_order_by_key(db, order.user_id, key, now)):
+        return first
+    if order.coupon_code is not None:
+        _refuse_use_too_many(db, order.coupon_code, order.user_id, limits)
+    _insert_order(db, order, counted=order.coupon_code is not None)
+    if order.coupon_code is not None:
+        _count_use(db, order.coupon_code, order.user_id)
+    if key:
+        db.execute(
+            "INSERT OR REPLACE INTO idempotency_keys (user_id, key, fingerprint, expires_at,"
+            " order_id) VALUES (?, ?, ?, ?, ?)",
+            (
+                order.user_id,
+                key.key,
+                key.fingerprint,
+                _from_time(key.expires_at),
+                str(order.id),
+            ),
+        )
+    return order
+
+
+def _find_order_by_key(
+    db: sqlite3.Connection, user_id: str, key: IdempotencyKey, now: int
+) -> Order | None:
+    row = db.execute(
+        "SELECT fingerprint, order_id FROM idempotency_keys"
+        " WHERE user_id = ? AND key = ? AND expires_at > ?",
+        (user_id, key.key, now),
+    ).fetchone()
+    if row is None:
+        return None
+    fingerprint, order_id = row
+    check_fingerprint(key, fingerprint)
+    return as_placed(_get_order(db, user_id, UUID(order_id)))
+
+
+def _refuse_use_too_many(
+    db: sqlite3.Connection, code: str, user_id: str, limits: CouponLimits
+) -> None:
+    if limits.max_uses is not None:
+        uses = _value(db, "SELECT uses FROM coupon_uses WHERE code = ?", (code,))
+        if (uses or 0) >= limits.max_uses:
+            raise CouponUsedUp(f"no use of the coupon {code} is left")
+    if limits.max_uses_per_user is not None:
+        uses = _value(
+            db,
+            "SELECT uses FROM coupon_user_uses WHERE code = ? AND user_id = ?",
+            (code, user_id),
+        )
+        if (uses or 0) >= limits.max_uses_per_user:
+            raise CouponUsedUp(f"no use of the coupon {code} is left for this user")
+
+
+def _count_use(db: sqlite3.Connection, code: str, user_id: str) -> None:
+    db.execute(
+        "INSERT INTO coupon_uses (code, uses) VALUES (?, 1)"
+        " ON CONFLICT (code) DO UPDATE SET uses = uses + 1",
+        (code,),
+    )
+    db.execute(
+        "INSERT INTO coupon_user_uses (code, user_id, uses) VALUES (?, ?, 1)"
+        " ON CONFLICT (code, user_id) DO UPDATE SET uses = uses + 1",
+        (code, user_id),
+    )
+
+
+def _insert_order(db: sqlite3.Connection, order: Order, *, counted: bool) -> None:
+    try:
+        number = db.execute(
+            "INSERT INTO orders (id, user_id, subtotal, discounts, total, created_at, coupon_code,"
+            " counted, status, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                str(order.id),
+                order.user_id,
+                order.subtotal,
+                order.discounts,
+                order.total,
+                _from_time(order.created_at),
+                order.coupon_code,
+                counted,
+                order.status.value,
+                order.version,
+            ),
+        ).lastrowid
+    except sqlite3.IntegrityError as error:
+        if error.sqlite_errorname == "SQLITE_CONSTRAINT_UNIQUE":
+            raise OrderExists(f"an order {order.id} is stored already") from error
+        raise
+    db.executemany(
+        "INSERT INTO order_lines VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            (
+                number,
+                position,
+                line.product.id,
+                line.product.name,
+                line.product.price,
+                line.product.category,
+                line.quantity,
+            )
+            for position, line in enumerate(order.lines)
+        ),
+    )
+
+
+def _get_order(db: sqlite3.Connection, user_id: str, order_id: UUID) -> Order:
+    rows = db.execute(
+        f"SELECT {JOINED_COLUMNS} FROM orders AS o"
+        " LEFT JOIN order_lines AS l ON l.order_number = o.number"
+        " WHERE o.id = ? AND o.user_id = ? ORDER BY l.position",
+        (str(order_id), user_id),
+    )
+    for order in _orders_of(rows):
+        return order
+    raise OrderNotFound(f"the user has no order {order_id}")
+
+
+def _list_orders(
+    db: sqlite3.Connection, user_id: str, limit: int, after: Page | None
+) -> list[Order]:
+    behind: str = ""
+    parameters: tuple[Any, ...] = (user_id, limit)
+    if after is not None:
+        behind = "AND (created_at, id) < (?3, ?4)"
+        parameters += (_from_time(after.created_at), str(after.id))
+    rows = db.execute(
+        f"SELECT {JOINED_COLUMNS} FROM (SELECT * FROM orders WHERE user_id = ?1 {behind}"
+        " ORDER BY created_at DESC, id DESC LIMIT ?2) AS o"
+        " LEFT JOIN order_lines AS l ON l.order_number = o.number"
+        " ORDER BY o.created_at DESC, o.id DESC, l.position",
+        parameters,
+    )
+    return _orders_of(rows)
+
+
+def _cancel_order(db: sqlite3.Connection, user_id: str, order_id: UUID) -> Order:
+    with _writing(db):
+        cancelled = db.execute(
+            "UPDATE orders SET status = 'cancelled', version = version + 1"
+            " WHERE id = ? AND user_id = ? AND status = 'placed'",
+            (str(order_id), user_id),
+        )
+        order = _get_order(db, user_id, order_id)
+        if cancelled.rowcount == 0:
+            raise OrderNotCancellable(f"the order {order_id} is cancelled already")
+        if _value(db, "SELECT counted FROM orders WHERE id = ?", (str(order_id),)):
+            _give_back_use(db, order)
+        return order
+
+
+def _give_back_use(db: sqlite3.Connection, order: Order) -> None:
+    db.execute("UPDATE coupon_uses SET uses = uses - 1 WHERE code = ?", (order.coupon_code,))
+    db.execute(
+        "UPDATE coupon_user_uses SET uses = uses - 1 WHERE code = ? AND user_id = ?",
+        (order.coupon_code, order.user_id),
+    )
+
+
+def _delete_expired_keys(db: sqlite3.Connection, limit: int) -> int:
+    with _writing(db):
+        deleted = db.execute(
+            "DELETE FROM idempotency_keys WHERE (user_id, key) IN (SELECT user_id, key"
+            " FROM idempotency_keys WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",
+            (_now(), limit),
+        )
+        return deleted.rowcount

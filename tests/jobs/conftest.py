@@ -1,0 +1,29 @@
+"""Databases for the jobs: those that a job finds something in, at each stage of its life."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.jobs.jobs import run_well
+
+
+@pytest.fixture
+def database(storage_url: str) -> str:
+    """A new database of each kind that two programs can share."""
+    if storage_url.startswith("memory:"):
+        pytest.skip("memory:// is not shared with a job")
+    return storage_url
+
+
+@pytest.fixture
+def migrated(database: str) -> str:
+    """A database with a schema."""
+    run_well("migrate", STORAGE_URL=database)
+    return database
+
+
+@pytest.fixture
+def loaded(migrated: str) -> str:
+    """A database that holds the packaged fixtures."""
+    run_well("load", STORAGE_URL=migrated)
+    return migrated

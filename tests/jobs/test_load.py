@@ -1,0 +1,191 @@
+"""database-load as a process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fixtures import read_fixtures
+from storage import SCHEMA_VERSION, open_storage
+from tests.jobs.jobs import (
+    PACKAGED,
+    copy_fixtures,
+    finish,
+    read_catalogue,
+    read_entries,
+    refusal,
+    run_job,
+    run_well,
+    start_job,
+    write_entries,
+)
+
+
+def counts(lines: list[str]) -> dict[str, str]:
+    """What the job says of each kind, without its last line."""
+    return dict(line.split(": ", 1) for line in lines[:-1])
+
+
+async def test_loads_and_says_what_it_did(migrated: str) -> None:
+    lines = run_well("load", STORAGE_URL=migrated)
+    said = counts(lines)
+    assert said["products"] == "10 added, 0 changed, 0 removed, 0 unchanged"
+    assert said["users"] == "2 added, 0 changed, 0 removed, 0 unchanged"
+    assert said["coupons"] == "3 added, 0 changed, 0 removed, 0 unchanged"
+    assert lines[-1].startswith("loaded in ")
+    assert (await read_catalogue(migrated)).catalogue == read_fixtures(PACKAGED).catalogue
+
+
+async def test_loads_the_sample_orders_once(loaded: str) -> None:
+    run_well("load", STORAGE_URL=loaded)
+    samples = read_fixtures(PACKAGED).sample_orders
+    async with open_storage(loaded) as storage:
+        orders = await storage.list_orders("demo", limit=100)
+        assert sorted(orders, key=lambda o: o.id) == sorted(samples, key=lambda o: o.id)
+
+
+async def test_an_equal_load_changes_nothing(loaded: str) -> None:
+    before = await read_catalogue(loaded)
+    said = counts(run_well("load", STORAGE_URL=loaded))
+    assert said["products"] == "0 added, 0 changed, 0 removed, 10 unchanged"
+    assert await read_catalogue(loaded) == before
+
+
+async def test_adds_changes_and_removes(loaded: str, tmp_path: Path) -> None:
+    folder = copy_fixtures(tmp_path / "fixtures")
+    products = read_entries(folder, "products")
+    products[0]["price"] = 1.5
+    products[9]["id"] = "11"
+    write_entries(folder, "products", products)
+    write_entries(folder, "coupons", [])
+    said = counts(run_well("load", STORAGE_URL=loaded, FIXTURES_DIR=str(folder)))
+    assert said["products"] == "1 added, 1 changed, 1 removed, 8 unchanged"
+    assert said["users"] == "0 added, 0 changed, 0 removed, 2 unchanged"
+    assert said["coupons"] == "0 added, 0 changed, 3 removed, 0 unchanged"
+    assert (await read_catalogue(loaded)).catalogue == read_fixtures(folder).catalogue
+
+
+async def test_orders_stay_when_everything_else_goes(loaded: str, tmp_path: Path) -> None:
+    folder = copy_fixtures(tmp_path / "fixtures")
+    write_entries(folder, "products", [{"id": "99", "name": "X", "price": 1, "category": "Y"}])
+    for kind in ("users", "coupons", "orders"):
+        write_entries(folder, kind, [])
+    run_well("load", STORAGE_URL=loaded, FIXTURES_DIR=str(folder))
+    async with open_storage(loaded) as storage:
+        for order in read_fixtures(PACKAGED).sample_orders:
+            assert await storage.get_order("demo", order.id) == order
+
+
+async def test_three_at_once(migrated: str) -> None:
+    jobs = [start_job("load", STORAGE_URL=migrated) for _ in range(3)]
+    for finished in [finish(job) for job in jobs]:
+        assert (finished.returncode, finished.stderr) == (0, "")
+    read = await read_catalogue(migrated)
+    assert (read.version, read.catalogue) == (1, read_fixtures(PACKAGED).catalogue)
+
+
+async def test_a_dry_run_changes_nothing(migrated: str) -> None:
+    lines = run_well("load", "--dry-run", STORAGE_URL=migrated)
+    assert counts(lines)["products"] == "10 added, 0 changed, 0 removed, 0 unchanged"
+    assert lines[-1].startswith("would load in ")
+    read = await read_catalogue(migrated)
+    assert (read.version, read.catalogue.products) == (0, ())
+
+
+def test_json_summary_carries_the_figures(migrated: str) -> None:
+    lines = run_well("load", STORAGE_URL=migrated, LOG_FORMAT="json", ENVIRONMENT="test")
+    entry = json.loads(lines[-1])
+    assert entry["products"] == {"added": 10, "changed": 0, "removed": 0, "unchanged": 0}
+    assert (entry["catalogue_version"], entry["dry_run"]) == (1, False)
+    assert isinstance(entry["duration_ms"], float)
+    assert (entry["service"], entry["environment"]) == ("database-load", "test")
+
+
+def test_a_missing_schema_names_the_command_to_run(database: str) -> None:
+    line = refusal(run_job("load", STORAGE_URL=database))
+    assert str(SCHEMA_VERSION) in line
+    assert "database-migration" in line
+
+
+def test_memory_only_checks(tmp_path: Path) -> None:
+    (line,) = run_well("load", STORAGE_URL="memory://")
+    assert line.startswith("memory:// is loaded by order-food itself")
+    nowhere = str(tmp_path / "nowhere")
+    assert nowhere in refusal(run_job("load", STORAGE_URL="memory://", FIXTURES_DIR=nowhere))
+
+
+def _missing_file(folder: Path) -> None:
+    (folder / "coupons.json").unlink()
+
+
+def _bad_json(folder: Path) -> None:
+    (folder / "orders.json").write_text("[{]")
+
+
+def _bad_text(folder: Path) -> None:
+    (folder / "users.json").write_bytes(b'[{"id": "\xff"}]')
+
+
+def _no_array(folder: Path) -> None:
+    (folder / "users.json").write_text("{}")
+
+
+def _no_products(folder: Path) -> None:
+    write_entries(folder, "products", [])
+
+
+def _duplicate_id(folder: Path) -> None:
+    write_entries(folder, "products", read_entries(folder, "products") * 2)
+
+
+def _price(price: float) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        products = read_entries(folder, "products")
+        products[2]["price"] = price
+        write_entries(folder, "products", products)
+
+    return spoil
+
+
+def _unknown_member(folder: Path) -> None:
+    coupons = read_entries(folder, "coupons")
+    coupons[1]["percentage"] = 10
+    write_entries(folder, "coupons", coupons)
+
+
+def _wrong_total(folder: Path) -> None:
+    orders = read_entries(folder, "orders")
+    orders[0]["total"] = 1
+    write_entries(folder, "orders", orders)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (_missing_file, "coupons.json: cannot be read"),
+        (_bad_json, "orders.json: is not JSON"),
+        (_bad_text, "users.json: is not UTF-8"),
+        (_no_array, "users.json: must hold an array"),
+        (_no_products, "products.json: there must be at least one product"),
+        (_duplicate_id, 'products.json: entry 11 (id "1"): id stands in entry 1 already'),
+        (_price(-1), 'products.json: entry 3 (id "3"): price is negative'),
+        (_price(9.999), 'products.json: entry 3 (id "3"): price has more than two decimals'),
+        (_unknown_member, 'coupons.json: entry 2 (code "HAPPYHOURS"): percentage is unknown'),
+        (_wrong_total, "orders.json: entry 1 (id "),
+    ],
+)
+async def test_broken_fixtures_change_nothing(
+    loaded: str, tmp_path: Path, spoil: Callable[[Path], None], expected: str
+) -> None:
+    before = await read_catalogue(loaded)
+    folder = copy_fixtures(tmp_path / "fixtures")
+    products = read_entries(folder, "products")
+    products[0]["name"] = "Something new that must not get in"
+    write_entries(folder, "products", products)
+    spoil(folder)
+    line = refusal(run_job("load", STORAGE_URL=loaded, FIXTURES_DIR=str(folder)))
+    assert line.startswith(f"database-load: {expected}")
+    assert await read_catalogue(loaded) == before

@@ -1,0 +1,160 @@
+"""The frame around the programs: which end becomes which exit code and which line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from orderfood import program
+from orderfood.program import Program, Work, require_schema, run_program, storage_of
+from orderfood.settings import Settings, SettingsError, read_settings
+from storage import SCHEMA_VERSION
+from storage.errors import InvalidStorageURL, SchemaOutdated, StorageError, StorageUnavailable
+
+
+class FixtureProblem(Exception):
+    """Stands for what a program expects beside the storage's errors."""
+
+
+@pytest.fixture(autouse=True)
+def _root_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    monkeypatch.setenv("LOG_FORMAT", "json")
+    yield
+    root.handlers[:], level = before
+    root.setLevel(level)
+
+
+def run(work: Work, *argv: str) -> int:
+    description = "Does what a test wants."
+    return run_program(Program("cook", description, work, expected_errors=(FixtureProblem,)), argv)
+
+
+def failing(error: BaseException) -> Work:
+    async def work(settings: Settings, arguments: argparse.Namespace) -> None:
+        raise error
+
+    return work
+
+
+async def succeed(settings: Settings, arguments: argparse.Namespace) -> None:
+    await asyncio.sleep(0)
+
+
+def test_success_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(succeed) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (SettingsError("PORT is 'x'"), 2, "cook: PORT is 'x'"),
+        (StorageUnavailable("no answer\n\tfrom it"), 1, "cook: no answer from it"),
+        (
+            StorageError("postgresql://u:s3cret@h/d is down"),
+            1,
+            "cook: postgresql://u:***@h/d is down",
+        ),
+        (FixtureProblem("users.json: is not JSON"), 1, "cook: users.json: is not JSON"),
+    ],
+)
+def test_what_is_expected_is_one_line(
+    capsys: pytest.CaptureFixture[str], error: Exception, code: int, line: str
+) -> None:
+    assert run(failing(error)) == code
+    assert capsys.readouterr() == ("", f"{line}\n")
+
+
+def test_a_bad_setting_is_found_before_any_work(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", "x")
+    assert run(failing(AssertionError("it worked"))) == 2
+    assert capsys.readouterr().err.startswith("cook: PORT is 'x'; allowed: ")
+
+
+def test_what_nobody_expected_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(failing(ZeroDivisionError("postgresql://u:s3cret@h/d"))) == 1
+    out, err = capsys.readouterr()
+    entry = json.loads(out)
+    assert (entry["level"], entry["service"]) == ("critical", "cook")
+    assert "ZeroDivisionError" in entry["exception"]
+    assert "s3cret" not in out + err
+    assert err == "cook: this should not have happened; the log says more\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_cancels_the_work(
+    capsys: pytest.CaptureFixture[str], number: signal.Signals, code: int
+) -> None:
+    cleaned = []
+
+    async def work(settings: Settings, arguments: argparse.Namespace) -> None:
+        try:
+            os.kill(os.getpid(), number)
+            await asyncio.sleep(60)
+        finally:
+            cleaned.append(True)
+
+    assert run(work) == code
+    assert capsys.readouterr().err == f"cook: stopped by {number.name}\n"
+    assert cleaned
+
+
+def test_work_that_ends_all_the_same_has_succeeded() -> None:
+    async def work(settings: Settings, arguments: argparse.Namespace) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert run(work) == 0
+
+
+@pytest.mark.parametrize(("argument", "out"), [("--version", "cook "), ("--help", "usage: cook ")])
+def test_help_and_version_need_no_settings(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, argument: str, out: str
+) -> None:
+    monkeypatch.setenv("PORT", "x")
+    with pytest.raises(SystemExit) as caught:
+        run(succeed, argument)
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith(out)
+
+
+def test_a_url_that_the_storage_refuses_is_a_bad_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_storage(url: str, **options: object) -> None:
+        raise InvalidStorageURL("a database after the slash")
+
+    monkeypatch.setattr(program, "open_storage", open_storage)
+    with pytest.raises(SettingsError) as caught:
+        storage_of(read_settings({"STORAGE_URL": "postgresql://u:s3cret@h"}))
+    expected = "STORAGE_URL is 'postgresql://u:***@h': a database after the slash"
+    assert str(caught.value) == expected
+
+
+class FakeStorage:
+    """As much of a storage as a check of its schema needs."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+
+    async def get_schema_version(self) -> int:
+        """The version that it was told."""
+        return self.version
+
+
+async def test_a_schema_that_is_new_enough() -> None:
+    await require_schema(FakeStorage(SCHEMA_VERSION))  # type: ignore[arg-type]
+    await require_schema(FakeStorage(SCHEMA_VERSION + 1))  # type: ignore[arg-type]
+
+
+async def test_a_schema_that_is_too_old() -> None:
+    with pytest.raises(SchemaOutdated, match="run database-migration first"):
+        await require_schema(FakeStorage(SCHEMA_VERSION - 1))  # type: ignore[arg-type]

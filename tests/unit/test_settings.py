@@ -1,0 +1,158 @@
+"""The settings: their defaults, what is refused, and that no password gets out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fixtures
+from orderfood.settings import (
+    Settings,
+    SettingsError,
+    describe_settings,
+    mask_url,
+    read_settings,
+)
+
+
+def test_defaults_are_those_of_the_table() -> None:
+    settings = read_settings({})
+    assert settings.storage_url == "sqlite:///orderfood.db"
+    assert settings.storage_pool_size == 10
+    assert settings.storage_wait_seconds == 30
+    assert (settings.host, settings.port) == ("127.0.0.1", 8080)
+    assert settings.fixtures_dir == Path(fixtures.__file__).parent
+    assert settings.environment == "dev"
+    assert settings.service_version
+    assert settings.log_level == "INFO"
+    assert settings.cors_allowed_origins == ("*",)
+    assert settings.drain_seconds == 5
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    empty = {name: "" for name, _, _ in describe_settings()}
+    assert read_settings(empty) == read_settings({})
+
+
+def test_every_field_is_described_and_every_description_is_a_field() -> None:
+    described = {name.lower() for name, _, _ in describe_settings()}
+    assert described == set(Settings.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("STORAGE_URL", "memory://", "memory://"),
+        ("STORAGE_URL", "sqlite:////tmp/a b.db", "sqlite:////tmp/a b.db"),
+        ("STORAGE_URL", "postgres://h/d?sslmode=require", "postgres://h/d?sslmode=require"),
+        ("STORAGE_URL", "postgresql:///d?host=/run", "postgresql:///d?host=/run"),
+        ("STORAGE_POOL_SIZE", "1", 1),
+        ("STORAGE_WAIT_SECONDS", "0", 0.0),
+        ("DRAIN_SECONDS", "0.25", 0.25),
+        ("HOST", "::1", "::1"),
+        ("HOST", "shop.internal", "shop.internal"),
+        ("PORT", "0", 0),
+        ("PORT", "65535", 65535),
+        ("FIXTURES_DIR", "data/fixtures", Path("data/fixtures")),
+        ("ENVIRONMENT", "production", "production"),
+        ("SERVICE_VERSION", "1.2.3-rc.1+abc", "1.2.3-rc.1+abc"),
+        ("LOG_LEVEL", "Debug", "DEBUG"),
+        ("LOG_FORMAT", "JSON", "json"),
+        ("LOG_FORMAT", "text", "text"),
+        ("CORS_ALLOWED_ORIGINS", "https://A.example", ("https://a.example",)),
+        (
+            "CORS_ALLOWED_ORIGINS",
+            "https://a.example, http://localhost:3000,http://[::1]:80",
+            ("https://a.example", "http://localhost:3000", "http://[::1]:80"),
+        ),
+    ],
+)
+def test_accepts(name: str, value: str, expected: object) -> None:
+    assert getattr(read_settings({name: value}), name.lower()) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("STORAGE_URL", url) for url in ("mysql://h/d", "memory", "memory://x", "sqlite:///")),
+        *(("STORAGE_URL", url) for url in ("orderfood.db", "sqlite://a.db", "postgresql:h")),
+        *(("STORAGE_URL", url) for url in ("postgresql://[::1/d", "postgresql://h/d\nx")),
+        *(
+            ("STORAGE_POOL_SIZE", size)
+            for size in ("0", "-1", "1.5", "1001", "ten", "1_0", "\u0661")
+        ),
+        *(("DRAIN_SECONDS", number) for number in ("nan", "inf", "-inf", "-1", "1e3", "5s", "+5")),
+        *(("STORAGE_WAIT_SECONDS", number) for number in ("nan", "Infinity", "-0.1", "86401", " ")),
+        *(("PORT", port) for port in ("-1", "65536", "http", " 80", "80 ", "0x50", "1" * 5000)),
+        *(("HOST", host) for host in ("a b", "http://a", "localhost:80", "a\n", "::1::")),
+        ("FIXTURES_DIR", "a\0b"),
+        *(("ENVIRONMENT", text) for text in ("a b", "a\n", "x" * 101, "\ud800")),
+        *(("SERVICE_VERSION", text) for text in ("1 2", "\t")),
+        *(("LOG_LEVEL", level) for level in ("verbose", "10", "notset")),
+        *(("LOG_FORMAT", format_) for format_ in ("xml", "jsonl")),
+        *(("CORS_ALLOWED_ORIGINS", o) for o in ("*,https://a", "a.example", "https://a/", ",")),
+        *(("CORS_ALLOWED_ORIGINS", o) for o in ("https://a:0", "https://a:65536", "https://u@a")),
+        *(
+            ("CORS_ALLOWED_ORIGINS", o)
+            for o in ("null", "https://a,", "https://a b", "https://*.a")
+        ),
+    ],
+)
+def test_refuses_in_one_line_that_says_what_is_allowed(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({name: value})
+    message = str(caught.value)
+    assert message.startswith(f"{name} is {ascii(value)[:150]}")
+    assert "; allowed: " in message
+    assert message.isprintable()
+    assert len(message) < 500
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://cook:s3cret@db/orders",
+        "postgresql//cook:s3cret@db/orders",
+        "postgresql:cook:s3cret@db",
+        "cook:s3cret@db",
+        "postgresql://cook:s3cret with space@db/orders",
+        "postgresql://cook:p@s3cret/x@db/or ders",
+        "postgresql://[db/orders?user=cook&password=s3cret",
+        "host=db user=cook password = 's3cret s3cret'",
+        "mysql://cook:s3cret",
+    ],
+)
+def test_a_refused_url_keeps_its_password(url: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({"STORAGE_URL": url})
+    assert "s3cret" not in str(caught.value)
+    assert "***" in str(caught.value)
+
+
+def test_repr_keeps_the_password() -> None:
+    assert "s3cret" not in repr(read_settings({"STORAGE_URL": "postgresql://u:s3cret@h/d"}))
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("postgresql://u:p@h:5432/d?sslmode=x", "postgresql://u:***@h:5432/d?sslmode=x"),
+        ("postgresql://u@h:5432/d", "postgresql://u@h:5432/d"),
+        ("postgresql://h:5432/d", "postgresql://h:5432/d"),
+        ("postgresql://[::1]:5432/d", "postgresql://[::1]:5432/d"),
+        ("postgresql://h/d?password=p&user=u", "postgresql://h/d?password=***&user=u"),
+        ("sqlite:///orderfood.db", "sqlite:///orderfood.db"),
+        ("memory://", "memory://"),
+    ],
+)
+def test_masking_hides_the_password_alone(url: str, masked: str) -> None:
+    assert mask_url(url) == masked
+
+
+def test_importing_needs_none_of_the_heavy_modules() -> None:
+    code = "import sys, orderfood.settings as s; s.read_settings(); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"pydantic", "tornado", "asyncio", "asyncpg", "fixtures"} & set(run.stdout.split())
