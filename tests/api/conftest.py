@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.client import Client, connect
-from tests.backends import BACKENDS
+from tests.conftest import BACKENDS
 from tests.processes import RunningServer, prepare, serving
 
 

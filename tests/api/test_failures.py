@@ -72,7 +72,7 @@ class Caller:
             path,  # pytest-tornasync's client puts the server before it
             method="GET" if body is None else "POST",
             body=body,
-            headers={"api_key": "apitest", **headers},
+            headers={"api_key": "apitest", "Content-Type": "application/json", **headers},
             raise_error=False,
         )
 

@@ -268,11 +268,11 @@ def test_who_waits_for_100_continue_gets_either_that_or_the_refusal(server: Runn
 )  # fmt: skip
 def test_what_is_no_http_ends_and_harms_nobody(server: RunningServer, request_: bytes) -> None:
     with socket_to(server) as connection:
-        connection.sendall(request_)
-        connection.shutdown(socket.SHUT_WR)
         try:
+            connection.sendall(request_)
+            connection.shutdown(socket.SHUT_WR)
             answer = connection.recv(65536)
-        except ConnectionResetError:
+        except OSError:  # ended before all was sent
             answer = b""
     assert not answer or re.match(rb"HTTP/1.1 4\d\d", answer)
     with connect(server.url) as client:
