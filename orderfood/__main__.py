@@ -16,6 +16,7 @@ from orderfood.handlers import Context
 from orderfood.logs import say
 from orderfood.observed import ObservedStorage
 from orderfood.program import Program, require_schema, run_program, storage_of
+from orderfood.ratelimit import RateLimiter
 from orderfood.server import ListenError, Server, serve_until_signal
 from orderfood.service import Shop
 from orderfood.settings import Settings
@@ -33,7 +34,8 @@ async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
     async with storage_of(settings) as inner:
         await prepare_storage(inner, settings)
         storage = ObservedStorage(inner)
-        context = Context(Shop(storage, CatalogueCache(storage)), settings)
+        limiter = RateLimiter(settings.rate_limit) if settings.rate_limit else None
+        context = Context(Shop(storage, CatalogueCache(storage)), settings, limiter)
         async with background(context):
             server = Server(build_app(context), context)
             url = server.listen(settings.host, settings.port)

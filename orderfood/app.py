@@ -17,6 +17,9 @@ ROUTES: list[tuple[str, type[ApiHandler]]] = [
     (r"/api/order/quote", handlers.QuoteHandler),
     (r"/api/order/([^/]+)", handlers.OrderHandler),
     (r"/api/order/([^/]+)/cancel", handlers.CancelHandler),
+    (r"/openapi.json", handlers.ContractHandler),
+    (r"/docs", handlers.DocsHandler),
+    (r"/docs/([^/]+)", handlers.DocsAssetHandler),
     (r"/health", handlers.HealthHandler),
     (r"/ready", handlers.ReadyHandler),
 ]

@@ -4,6 +4,7 @@
     ├── KeyMissing          no key was sent
     ├── KeyRefused          the key is wrong, has expired or lacks the scope
     ├── InvalidRequest      not JSON, or not of the schema
+    ├── TooManyRequests     over the rate limit
     ├── Unprocessable       well-formed, but it cannot be fulfilled
     └── StillInProgress     the first request under this idempotency key has not ended yet
 
@@ -48,6 +49,14 @@ class InvalidRequest(Refusal):
 
 class Unprocessable(Refusal):
     """The request is well-formed, but it cannot be fulfilled."""
+
+
+class TooManyRequests(Refusal):
+    """The client has sent more requests than it may; ``retry_after`` is in seconds."""
+
+    def __init__(self, reason: str, message: str, retry_after: int) -> None:
+        super().__init__(reason, message)
+        self.retry_after = retry_after
 
 
 class StillInProgress(Refusal):

@@ -20,11 +20,12 @@ from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from orderfood import errors, service, wire
+from orderfood import contract, errors, service, wire
 from orderfood.accesslog import log_access
-from orderfood.errors import FieldError, InvalidRequest, Refusal
+from orderfood.errors import FieldError, InvalidRequest, Refusal, TooManyRequests
 from orderfood.linger import linger
 from orderfood.pricing import Basket, parse_product_id
+from orderfood.ratelimit import RateLimiter, client_address
 from orderfood.service import CREATE_ORDER, READ_ORDER, Shop
 from orderfood.settings import Settings
 from orderfood.wire import Encoded
@@ -52,6 +53,7 @@ class Context:
 
     shop: Shop
     settings: Settings
+    limiter: RateLimiter | None = None
     draining: bool = False
     active: int = 0
     """Requests in flight."""
@@ -65,6 +67,7 @@ STATUS: dict[type[BaseException], int] = {
     errors.InvalidRequest: 400,
     errors.Unprocessable: 422,
     errors.StillInProgress: 409,
+    errors.TooManyRequests: 429,
     stored.OrderNotFound: 404,
     stored.IdempotencyConflict: 422,
     stored.CouponUsedUp: 422,
@@ -125,6 +128,9 @@ class ApiHandler(RequestHandler):
     A subclass is one route. ``scopes`` names the scope that a method needs; a method without one
     needs no key.
     """
+
+    limited: ClassVar[bool] = True
+    """Whether its requests count for the rate limit."""
 
     route: ClassVar[str] = "unknown"
     """The route as logs, metrics and spans name it."""
@@ -205,6 +211,7 @@ class ApiHandler(RequestHandler):
         scope = self.scopes.get("GET" if method == "HEAD" else method)
         if scope is not None:
             self.user = await service.authenticate(self.context.shop, self._key(), scope)
+        await self._check_rate()
         if method == "POST":
             self._check_body_head()
 
@@ -212,6 +219,25 @@ class ApiHandler(RequestHandler):
         headers = self.request.headers
         key = headers.get("api_key")
         return headers.get("X-API-Key") if key is None else key
+
+    async def _check_rate(self) -> None:
+        limiter = self.context.limiter
+        if limiter is None or not self.limited:
+            return
+        allowance = limiter.count(await self._client())
+        for name, value in allowance.headers().items():
+            self.set_header(name, value)
+        if not allowance.allowed:
+            raise TooManyRequests("rate_limit", "too many requests", retry_after=allowance.reset)
+
+    async def _client(self) -> str:
+        """Who is counted: a key that is good, else an address."""
+        key = self._key()
+        if key and await service.find_key(self.context.shop, key):
+            return f"key {service.hash_key(key)}"
+        forwarded_for = self.request.headers.get("X-Forwarded-For")
+        trusted = self.context.settings.trusted_proxies
+        return client_address(self.request.remote_ip or "", forwarded_for, trusted)
 
     def _check_body_head(self) -> None:
         headers = self.request.headers
@@ -310,9 +336,9 @@ class ApiHandler(RequestHandler):
         self.set_header("Cache-Control", cache)
         self.write(wire.encode_json(value))
 
-    def write_encoded(self, encoded: Encoded) -> None:
+    def write_encoded(self, encoded: Encoded, content_type: str = wire.JSON_TYPE) -> None:
         """Answers with a body that is ready to send, or with 304 where the client has it."""
-        self.set_header("Content-Type", wire.JSON_TYPE)
+        self.set_header("Content-Type", content_type)
         self.set_header("Cache-Control", "no-cache")
         self.set_header("ETag", encoded.etag)
         if self.check_etag_header():
@@ -341,6 +367,8 @@ class ApiHandler(RequestHandler):
         self.set_status(status)
         if status in (409, 503):
             self.set_header("Retry-After", RETRY_AFTER)
+        if isinstance(error, TooManyRequests):
+            self.set_header("Retry-After", str(error.retry_after))
         if status == 401:
             self.set_header("WWW-Authenticate", 'ApiKey realm="orderfood"')
         if status == 405:
@@ -513,10 +541,43 @@ class CancelHandler(BasketHandler):
         self.write_json(wire.order_json(order))
 
 
+class ContractHandler(ApiHandler):
+    """The contract, for machines."""
+
+    route = "/openapi.json"
+
+    async def on_get(self) -> None:
+        self.write_encoded(contract.contract())
+
+
+class DocsHandler(ApiHandler):
+    """The contract, for people."""
+
+    route = "/docs"
+
+    async def on_get(self) -> None:
+        self.set_header("Content-Security-Policy", contract.CONTENT_SECURITY_POLICY)
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.write_encoded(contract.page(), "text/html; charset=utf-8")
+
+
+class DocsAssetHandler(ApiHandler):
+    """A file of the page."""
+
+    route = "/docs/:file"
+
+    async def on_get(self, name: str) -> None:
+        found = contract.asset(name)
+        if found is None:
+            raise HTTPError(404)
+        self.write_encoded(*found)
+
+
 class HealthHandler(ApiHandler):
     """Whether the process lives."""
 
     route = "/health"
+    limited = False
 
     async def on_get(self) -> None:
         self.write_json({"status": "healthy"})
@@ -526,6 +587,7 @@ class ReadyHandler(ApiHandler):
     """Whether requests should be sent here."""
 
     route = "/ready"
+    limited = False
 
     async def on_get(self) -> None:
         reason = await not_ready(self.context)

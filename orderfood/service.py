@@ -18,7 +18,16 @@ from orderfood.pricing import Basket, Prices, price, resolve_lines
 from orderfood.wire import fingerprint
 from storage import Storage
 from storage.errors import CouponUsedUp, OrderNotFound
-from storage.records import Coupon, CouponLimits, IdempotencyKey, Order, OrderLine, Page, User
+from storage.records import (
+    ApiKey,
+    Coupon,
+    CouponLimits,
+    IdempotencyKey,
+    Order,
+    OrderLine,
+    Page,
+    User,
+)
 
 KEY_LIFETIME = timedelta(hours=24)
 """How long an idempotency key is remembered."""
@@ -64,8 +73,7 @@ async def authenticate(shop: Shop, key: str | None, scope: str) -> User:
     """
     if not key:
         raise KeyMissing("no_key", "an API key is required in the header api_key")
-    snapshot = await shop.catalogue.get()
-    found = snapshot.keys.get(hash_key(key))
+    found = await find_key(shop, key)
     if found is None:
         raise KeyRefused("wrong_key", "the API key is not valid")
     user, api_key = found
@@ -74,6 +82,12 @@ async def authenticate(shop: Shop, key: str | None, scope: str) -> User:
     if scope not in api_key.scopes:
         raise KeyRefused("scope", f"the API key lacks the scope {scope}")
     return user
+
+
+async def find_key(shop: Shop, key: str) -> tuple[User, ApiKey] | None:
+    """The user and the key as stored; None when there is no such key."""
+    snapshot = await shop.catalogue.get()
+    return snapshot.keys.get(hash_key(key))
 
 
 async def quote(shop: Shop, basket: Basket) -> Quote:

@@ -12,8 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+
+    from limits import RateLimitItem
 
 T = TypeVar("T")
 
@@ -43,6 +48,9 @@ class Settings:
     cors_allowed_origins: tuple[str, ...]
     """Origins as browsers send them, or ``("*",)``."""
     drain_seconds: float
+    rate_limit: RateLimitItem | None
+    """None when requests are not limited."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
 
 
 class SettingDescription(NamedTuple):
@@ -81,6 +89,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         log_format=read("LOG_FORMAT", _log_format),
         cors_allowed_origins=read("CORS_ALLOWED_ORIGINS", _origins),
         drain_seconds=read("DRAIN_SECONDS", _seconds),
+        rate_limit=read("RATE_LIMIT", _rate_limit),
+        trusted_proxies=read("TRUSTED_PROXIES", _networks),
     )
 
 
@@ -192,6 +202,17 @@ _SETTINGS = {
         " skips the wait",
         _SECONDS,
     ),
+    "RATE_LIMIT": _Setting(
+        "off",
+        "how many requests a client may send, such as 100/minute: counted for each key, or else for"
+        " each address, in each process; not for /health, /ready and /metrics",
+        "off, or a limit such as 100/minute, 5/second or 1000 per 2 hours",
+    ),
+    "TRUSTED_PROXIES": _Setting(
+        "none",
+        "the networks of the proxies whose X-Forwarded-For is believed, with commas between",
+        "none, or addresses or networks such as 10.0.0.0/8, with commas between",
+    ),
 }
 
 
@@ -257,6 +278,25 @@ def _folder(value: str) -> Path:
 
 def _label(value: str) -> str:
     return _matching(r"[^\s\x00-\x1f\x7f\ud800-\udfff]{1,100}", value)
+
+
+def _rate_limit(value: str) -> RateLimitItem | None:
+    if value == "off":
+        return None
+    from limits import parse  # only who wants a limit pays for the import
+
+    limit = parse(value)
+    if limit.amount < 1 or ";" in value:
+        raise ValueError
+    return limit
+
+
+def _networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    if value == "none":
+        return ()
+    from ipaddress import ip_network
+
+    return tuple(ip_network(network.strip(" ")) for network in value.split(","))
 
 
 def _log_level(value: str) -> str:
