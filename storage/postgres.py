@@ -1,8 +1,8 @@
 """A storage in Postgres, through a pool of asyncpg that also works behind a transaction pooler.
 
-Behind PgBouncer two transactions of one connection may run in two sessions. So nothing here outlives
-a transaction: no named statement, no session lock, no SET. Only notices need a session, and they
-merely make a probe sooner.
+Behind PgBouncer two transactions of one connection may run in two sessions. So nothing here
+outlives a transaction: no named statement, no session lock, no SET. Only notices need a session,
+and they merely make a probe sooner.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ CONNECT_SECONDS = 5.0
 """How long one attempt to connect, or to get a connection out of the pool, may take."""
 
 COMMAND_SECONDS = 10.0
-"""How long a statement may take before the server counts as gone; loads and migrations may longer."""
+"""How long a statement may take before the server counts as gone, outside loads and migrations."""
 
 LOAD_SECONDS = 600.0
 """How long a statement of a load may take: it may compare millions of codes."""
@@ -341,7 +341,10 @@ class PostgresStorage(Storage):
             rows = await connection.fetch(ADD_ORDERS, *_columns(batch))
             replayed = [first for outcome, first in rows if outcome == "replayed"]
             firsts = await _orders_by_id(connection, replayed) if replayed else {}
-        return [_outcome(new, *row, firsts) for new, row in zip(batch, rows, strict=True)]
+        return [
+            _outcome(new, outcome, firsts.get(first))
+            for new, (outcome, first) in zip(batch, rows, strict=True)
+        ]
 
     async def find_order_by_key(self, user_id: str, key: IdempotencyKey) -> Order | None:
         async with self._connection() as connection:
@@ -423,8 +426,8 @@ class PostgresStorage(Storage):
 
 
 def _check_url(url: str) -> None:
-    """Refuses what the driver would misread or pass on. No message quotes the URL: a password may be
-    anywhere in one that is malformed."""
+    """Refuses what the driver would misread or pass on. No message quotes the URL: in one
+    that is malformed, a password may be anywhere."""
     problem = _problem_of(url)
     if problem:
         raise InvalidStorageURL(f"a Postgres URL is postgresql://user:password@host/db; {problem}")
@@ -479,11 +482,11 @@ def _driver_errors() -> Iterator[None]:
         raise _translated(error) from error
     except asyncpg.ClientConfigurationError as error:
         raise InvalidStorageURL(f"the Postgres URL cannot be used: {error}") from error
-    except asyncpg.DataError as error:
-        raise ValueRejected(f"Postgres cannot store a value: {error}") from error
     except TimeoutError as error:
         raise _TimedOut("Postgres does not answer in time") from error
     except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        if isinstance(error, ValueError):  # the driver cannot encode an argument
+            raise ValueRejected(f"Postgres cannot store a value: {error}") from error
         raise StorageUnavailable(f"Postgres does not answer: {error}") from error
 
 
@@ -620,7 +623,8 @@ async def _insert_samples(connection: Connection, orders: Sequence[Order]) -> Ch
     for order in orders:
         stored = await connection.fetchval(
             f"INSERT INTO orders ({ORDER_COLUMNS}, counted)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, false) ON CONFLICT DO NOTHING RETURNING 1",
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, false)"
+            " ON CONFLICT DO NOTHING RETURNING 1",
             order.id,
             order.user_id,
             order.subtotal,
@@ -770,13 +774,11 @@ def _lines_of(order: Order) -> Iterator[tuple[int, int, str, int, str, int]]:
         yield position, product.id, product.name, product.price, product.category, line.quantity
 
 
-def _outcome(
-    new: NewOrder, outcome: str, first_order: UUID | None, firsts: dict[UUID, Order]
-) -> Order | StorageError:
+def _outcome(new: NewOrder, outcome: str, first: Order | None) -> Order | StorageError:
     if outcome == "stored":
         return new.order
-    if outcome == "replayed" and first_order is not None:
-        return as_placed(firsts[first_order])
+    if outcome == "replayed" and first is not None:
+        return as_placed(first)
     if outcome == "used up":
         return CouponUsedUp(f"no use of the coupon {new.order.coupon_code} is left")
     return IdempotencyConflict("the idempotency key was used with another request")
@@ -798,8 +800,8 @@ async def _orders_by_id(connection: Connection, ids: Sequence[UUID]) -> dict[UUI
 class _Listener:
     """A connection of its own, outside the pool, that hears notices: it needs a session for itself.
 
-    Behind a transaction pooler it hears nothing and nobody minds. It is opened when first needed and
-    again after it was lost.
+    Behind a transaction pooler it hears nothing and nobody minds. It is opened when first needed,
+    and again after it was lost.
     """
 
     PING_SECONDS = 30.0

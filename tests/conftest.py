@@ -1,0 +1,70 @@
+"""What every test folder shares: a real Postgres, and a fresh database of every backend."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tornado.ioloop import IOLoop
+
+from tests.postgres import NamedServer, NoPostgres, open_server
+
+BACKENDS = os.environ.get("ORDERFOOD_TEST_BACKENDS", "memory,sqlite,postgres").split(",")
+"""Which backends the tests run on: a comma-separated part of memory, sqlite and postgres."""
+
+
+@pytest.fixture(autouse=True)
+def _fresh_loop(io_loop: IOLoop) -> None:
+    """A loop of its own for each test: a left-over of one must not fail another."""
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[NamedServer]:
+    """One server for the whole run. Tests that stop it start it again before they end."""
+    if "postgres" not in BACKENDS:
+        pytest.skip("ORDERFOOD_TEST_BACKENDS leaves out postgres")
+    try:
+        server = open_server()
+    except NoPostgres as reason:
+        pytest.skip(f"no Postgres: {reason}")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: NamedServer) -> Iterator[str]:
+    """A fresh, empty Postgres database."""
+    url = postgres_server.create_database()
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """An SQLite file that is not there yet."""
+    if "sqlite" not in BACKENDS:
+        pytest.skip("ORDERFOOD_TEST_BACKENDS leaves out sqlite")
+    return f"sqlite:///{tmp_path}/orderfood.db"
+
+
+@pytest.fixture
+def memory_url() -> str:
+    if "memory" not in BACKENDS:
+        pytest.skip("ORDERFOOD_TEST_BACKENDS leaves out memory")
+    return "memory://"
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def storage_url(request: pytest.FixtureRequest) -> str:
+    """A fresh, empty, unmigrated database of each backend."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def shared_url(request: pytest.FixtureRequest) -> str:
+    """As storage_url, of the backends that several processes can share."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url

@@ -1,0 +1,102 @@
+"""Databases to test on, and records to put into them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from migrations import read_migrations
+from storage import Storage, open_storage
+from storage.records import (
+    ApiKey,
+    Catalogue,
+    Coupon,
+    CouponKind,
+    IdempotencyKey,
+    Order,
+    OrderLine,
+    Product,
+    User,
+)
+
+NOW = datetime(2025, 6, 1, 12, 30, 15, 123457, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database of its own for one test."""
+
+    url: str
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Storage]:
+        """A storage on this database, with its schema."""
+        async with open_storage(self.url, wait_seconds=5) as storage:
+            for migration in read_migrations(storage.backend):
+                await storage.apply_migration(migration)
+            yield storage
+
+    @asynccontextmanager
+    async def open_two(self) -> AsyncIterator[tuple[Storage, Storage]]:
+        """Two storages on one database, as two processes would have; memory:// can only be one."""
+        async with AsyncExitStack() as stack:
+            one = await stack.enter_async_context(self.open())
+            if one.backend == "memory":
+                yield one, one
+            else:
+                yield one, await stack.enter_async_context(self.open())
+
+
+def new_order(user_id: str = "demo", **changes: Any) -> Order:
+    """An order of two lines that nothing else is equal to."""
+    waffle = Product(1, "Chicken Waffle", 1299, "Waffle")
+    salad = Product(5, "Caesar Salad", 899, "Salad")
+    values = {
+        "id": uuid.uuid4(),
+        "user_id": user_id,
+        "lines": (OrderLine(waffle, 2), OrderLine(salad, 1)),
+        "subtotal": 3497,
+        "discounts": 0,
+        "total": 3497,
+        "created_at": NOW,
+    }
+    return Order(**{**values, **changes})
+
+
+def new_key(key: str = "key", fingerprint: str = "request", seconds: float = 3600) -> IdempotencyKey:
+    """A key that expires in so many seconds; a negative number has expired."""
+    return IdempotencyKey(key, fingerprint, datetime.now(UTC) + timedelta(seconds=seconds))
+
+
+def new_catalogue(price: int = 1299) -> Catalogue:
+    """A small catalogue that uses every member of every record; all prices are equal."""
+    return Catalogue(
+        products=(
+            Product(1, "Chicken Waffle", price, "Waffle"),
+            Product(2, "Crème brûlée 🍮", price, "Dessert"),
+            Product(10, "'; DROP TABLE products; --", price, 'a "quoted" category'),
+        ),
+        users=(
+            User("demo", "Demo", (new_api_key("b", {"create_order", "read_order"}), new_api_key("a"))),
+            User("guest", "Guest", (new_api_key("c", {"read_order"}, NOW),)),
+            User("keyless", "Keyless"),
+        ),
+        coupons=(
+            Coupon("BUYGETONE", CouponKind.CHEAPEST_FREE, min_items=2),
+            Coupon(
+                "SAVE10", CouponKind.PERCENT, 1000, 1, 2, 3, NOW, NOW + timedelta(microseconds=1), 4, 5
+            ),
+            Coupon("five", CouponKind.AMOUNT, 500),
+        ),
+        file_coupon=Coupon("", CouponKind.PERCENT, 1000),
+    )
+
+
+def new_api_key(
+    letter: str, scopes: set[str] | None = None, expires_at: datetime | None = None
+) -> ApiKey:
+    return ApiKey(f"sha256:{letter * 64}", frozenset(scopes or ()), expires_at)
