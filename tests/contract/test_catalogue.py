@@ -14,9 +14,7 @@ from storage.errors import ValueRejected
 from storage.records import Catalogue, Change, Product, VersionedCatalogue
 from tests.contract.database import NOW, Database, new_catalogue, new_order
 
-NOTHING = {
-    kind: Change() for kind in ("products", "users", "coupons", "coupon_codes", "orders")
-}
+NOTHING = {kind: Change() for kind in ("products", "users", "coupons", "coupon_codes", "orders")}
 
 
 async def test_a_new_database_has_an_empty_catalogue(database: Database) -> None:
@@ -135,7 +133,9 @@ async def test_an_entry_that_stands_twice_is_refused(database: Database) -> None
         replace(catalogue, products=(*catalogue.products, catalogue.products[0])),
         replace(catalogue, users=(demo, replace(demo, keys=()))),
         replace(catalogue, users=(demo, replace(demo, id="other"))),
-        replace(catalogue, coupons=(*catalogue.coupons, replace(catalogue.coupons[0], code="Five"))),
+        replace(
+            catalogue, coupons=(*catalogue.coupons, replace(catalogue.coupons[0], code="Five"))
+        ),
     ]
     async with database.open() as storage:
         for one in wrong:

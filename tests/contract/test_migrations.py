@@ -52,14 +52,10 @@ async def test_memory_is_always_current() -> None:
 
 async def test_three_at_once_apply_each_migration_once(shared_url: str) -> None:
     async with AsyncExitStack() as stack:
-        storages = [
-            await stack.enter_async_context(open_storage(shared_url)) for _ in range(3)
-        ]
+        storages = [await stack.enter_async_context(open_storage(shared_url)) for _ in range(3)]
 
         async def migrate(storage: Storage) -> list[bool]:
-            return [
-                await storage.apply_migration(one) for one in read_migrations(storage.backend)
-            ]
+            return [await storage.apply_migration(one) for one in read_migrations(storage.backend)]
 
         results = await asyncio.gather(*map(migrate, storages))
         assert [sum(column) for column in zip(*results, strict=True)] == [1] * SCHEMA_VERSION
