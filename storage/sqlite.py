@@ -405,12 +405,14 @@ def _check_writable(db: sqlite3.Connection, wait_seconds: float) -> None:
 
 @contextmanager
 def _reading(db: sqlite3.Connection) -> Iterator[None]:
-    """One consistent view for several queries."""
+    """One consistent view of the file for several queries; temporary tables may be written."""
     db.execute("BEGIN")
     try:
         yield
-    finally:
+        db.execute("COMMIT")
+    except BaseException:
         _roll_back(db)
+        raise
 
 
 def _roll_back(db: sqlite3.Connection) -> None:
@@ -565,8 +567,9 @@ def _find_file_code(db: sqlite3.Connection, code: str) -> str | None:
 
 
 def _create_stage(db: sqlite3.Connection) -> None:
-    # A temporary table lies in a file of its own: filling it locks out nobody.
-    db.execute("CREATE TEMP TABLE stage (code TEXT PRIMARY KEY) WITHOUT ROWID")
+    """Temporary tables lie in a file of their own: filling them locks out nobody."""
+    for table in ("stage", "added", "removed"):
+        db.execute(f"CREATE TEMP TABLE {table} (code TEXT PRIMARY KEY) WITHOUT ROWID")
 
 
 def _stage(db: sqlite3.Connection, codes: list[str]) -> None:
@@ -579,9 +582,13 @@ def _replace_catalogue(
     db: sqlite3.Connection, wanted: Catalogue, sample_orders: Sequence[Order], dry_run: bool
 ) -> LoadReport:
     transaction = _rehearsing if dry_run else _writing
+    with _reading(db):
+        seen, codes = _compare_codes(db)
     with transaction(db, LOAD_LOCK_SECONDS):
+        if _catalogue_version(db) != seen:  # another load was faster
+            _, codes = _compare_codes(db)
         differs = compare(_stored_catalogue(db), wanted)
-        codes = _swap_codes(db)
+        _swap_codes(db)
         orders = _insert_samples(db, sample_orders)
         if not differs.empty or codes.added or codes.removed:
             _write_catalogue(db, differs, wanted)
@@ -591,14 +598,26 @@ def _replace_catalogue(
     return LoadReport(version, differs.changes(codes, orders))
 
 
-def _swap_codes(db: sqlite3.Connection) -> Change:
-    kept = _value(db, "SELECT count(*) FROM coupon_codes")
-    removed = db.execute("DELETE FROM coupon_codes WHERE code NOT IN (SELECT code FROM stage)")
+def _compare_codes(db: sqlite3.Connection) -> tuple[int, Change]:
+    """Finds what differs in the codes of the version that it returns. It takes long when they are
+    many, so it is done before the write lock is taken."""
+    version = _catalogue_version(db)
+    db.execute("DELETE FROM added")
+    db.execute("DELETE FROM removed")
     added = db.execute(
-        "INSERT INTO coupon_codes SELECT code FROM stage"
-        " WHERE code NOT IN (SELECT code FROM coupon_codes)"
-    )
-    return Change(added.rowcount, 0, removed.rowcount, kept - removed.rowcount)
+        "INSERT INTO added SELECT code FROM stage WHERE code NOT IN (SELECT code FROM coupon_codes)"
+    ).rowcount
+    removed = db.execute(
+        "INSERT INTO removed SELECT code FROM coupon_codes"
+        " WHERE code NOT IN (SELECT code FROM stage)"
+    ).rowcount
+    staged = _value(db, "SELECT count(*) FROM stage")
+    return version, Change(added=added, removed=removed, unchanged=staged - added)
+
+
+def _swap_codes(db: sqlite3.Connection) -> None:
+    db.execute("DELETE FROM coupon_codes WHERE code IN (SELECT code FROM removed)")
+    db.execute("INSERT INTO coupon_codes SELECT code FROM added")
 
 
 def _insert_samples(db: sqlite3.Connection, orders: Sequence[Order]) -> Change:
