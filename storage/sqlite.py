@@ -271,6 +271,12 @@ class _Connection(aiosqlite.Connection):
     instead of one for each statement, and the write lock never waits for the event loop."""
 
     busy = 0
+    stopped: asyncio.Future[Any] | None = None
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        """As in aiosqlite, which awaits what this returns except when opening has failed."""
+        self.stopped = super().stop()
+        return self.stopped
 
     async def run(
         self,
@@ -291,13 +297,15 @@ async def _opened(
     path: Path, opener: Callable[..., sqlite3.Connection], *args: Any
 ) -> AsyncIterator[_Connection]:
     connection = _Connection(lambda: opener(path, *args), iter_chunk_size=64)
-    with _driver_errors():
-        await connection
     try:
+        with _driver_errors():
+            await connection
         yield connection
     finally:
         with suppress(sqlite3.Error):
             await connection.close()
+        if connection.stopped:
+            await connection.stopped
 
 
 async def _run(
@@ -816,14 +824,14 @@ def _get_order(db: sqlite3.Connection, user_id: str, order_id: UUID) -> Order:
 def _list_orders(
     db: sqlite3.Connection, user_id: str, limit: int, after: Page | None
 ) -> list[Order]:
-    behind: str = ""
-    parameters: tuple[Any, ...] = (user_id, limit)
+    behind = ""
+    parameters = {"user_id": user_id, "limit": limit}
     if after is not None:
-        behind = "AND (created_at, id) < (?3, ?4)"
-        parameters += (_from_time(after.created_at), str(after.id))
+        behind = "AND (created_at, id) < (:created_at, :id)"
+        parameters |= {"created_at": _from_time(after.created_at), "id": str(after.id)}
     rows = db.execute(
-        f"SELECT {JOINED_COLUMNS} FROM (SELECT * FROM orders WHERE user_id = ?1 {behind}"
-        " ORDER BY created_at DESC, id DESC LIMIT ?2) AS o"
+        f"SELECT {JOINED_COLUMNS} FROM (SELECT * FROM orders WHERE user_id = :user_id {behind}"
+        " ORDER BY created_at DESC, id DESC LIMIT :limit) AS o"
         " LEFT JOIN order_lines AS l ON l.order_number = o.number"
         " ORDER BY o.created_at DESC, o.id DESC, l.position",
         parameters,
