@@ -15,17 +15,15 @@ from tests.postgres import NamedServer, NoPostgres, open_server
 BACKENDS = os.environ.get("ORDERFOOD_TEST_BACKENDS", "memory,sqlite,postgres").split(",")
 """Which backends the tests run on: a comma-separated part of memory, sqlite and postgres."""
 
-# pytest-tornasync makes loops without asyncio.run: from Python 3.12 on, the first one would warn
-# that there is none yet, unless somebody has said so
-asyncio.set_event_loop(None)
-
 
 @pytest.fixture
 def io_loop() -> Iterator[IOLoop]:
-    """A loop for one test. The plugin's own fixture makes it the current one of a thread that has
-    none, which warns from Python 3.12 on; nothing needs it there."""
+    """A loop for one test. The plugin's own fixture asks for the current one of a thread that has
+    none, which warns from Python 3.12 on."""
     loop = IOLoop(make_current=False)
+    asyncio.set_event_loop(loop.asyncio_loop)  # type: ignore[attr-defined]
     yield loop
+    asyncio.set_event_loop(None)
     loop.close(all_fds=True)
 
 
