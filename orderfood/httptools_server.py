@@ -48,6 +48,9 @@ SWEEP_SECONDS = 1.0
 LINGER_SECONDS = 2.0
 """How long a client that is still sending gets to notice that its request is answered."""
 
+CLOSE_SECONDS = 0.5
+"""How long a client gets to take what was written before its connection is cut."""
+
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
@@ -574,6 +577,8 @@ class HttpToolsServer:
         self.connections: set[Connection] = set()
         self.done: asyncio.Future[None] = self.loop.create_future()
         self.done.set_result(None)
+        self._nobody = asyncio.Event()
+        self._nobody.set()
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -586,11 +591,14 @@ class HttpToolsServer:
     def add(self, connection: Connection) -> bool:
         """Whether there is room for one more connection."""
         self.connections.add(connection)
+        self._nobody.clear()
         return len(self.connections) <= self.limits.connections
 
     def remove(self, connection: Connection) -> None:
         """Forgets a connection that has ended."""
         self.connections.discard(connection)
+        if not self.connections:
+            self._nobody.set()
         self.delegate.on_close(connection)
 
     @property
@@ -609,11 +617,12 @@ class HttpToolsServer:
             self._sweeper.cancel()
         for connection in list(self.connections):
             connection.close()
-        await asyncio.sleep(0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._nobody.wait()
         for connection in list(self.connections):
             connection.abort()
-        while self.connections:
-            await asyncio.sleep(0)
+        await self._nobody.wait()
 
     def _sweep(self) -> None:
         now = self.loop.time()
