@@ -17,7 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import cast
+from functools import cached_property
+from typing import TypeVar, cast
 
 import httptools
 from tornado.httputil import (
@@ -30,6 +31,8 @@ from tornado.httputil import (
     ResponseStartLine,
 )
 from tornado.iostream import StreamClosedError
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +76,8 @@ class Limits:
 
 
 class RequestHeaders(HTTPHeaders):
-    """The headers as they came, made into Tornado's only when somebody asks for more than one
-    value at a time: most requests are answered before that."""
+    """The headers as they came, made into Tornado's only when somebody wants more than to look one
+    up: most requests are answered before that."""
 
     def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
         self._raw = raw
@@ -87,10 +90,28 @@ class RequestHeaders(HTTPHeaders):
             self.add(key.decode("latin-1"), value.decode("latin-1"))
         return self.__dict__[name]
 
-    def find(self, name: bytes) -> str | None:
-        """The value of a header by its name in lower case; several are joined by commas."""
-        found = [value for key, value in self._raw if key.lower() == name]
-        return b",".join(found).decode("latin-1") if found else None
+    @cached_property
+    def _by_name(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for key, value in self._raw:
+            name, text = key.decode("latin-1").lower(), value.decode("latin-1")
+            found[name] = f"{found[name]},{text}" if name in found else text
+        return found
+
+    def __getitem__(self, name: str) -> str:
+        if "_as_list" in self.__dict__:
+            return super().__getitem__(name)
+        return self._by_name[name.lower()]
+
+    def __contains__(self, name: object) -> bool:
+        if "_as_list" in self.__dict__:
+            return super().__contains__(name)
+        return isinstance(name, str) and name.lower() in self._by_name
+
+    def get(self, name: str, default: T | None = None) -> str | T | None:  # type: ignore[override]
+        if "_as_list" in self.__dict__:
+            return super().get(name, default)
+        return self._by_name.get(name.lower(), default)
 
 
 @dataclass(frozen=True, slots=True)
