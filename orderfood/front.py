@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 """Hosts that are certainly good; Tornado judges any other."""
 
+_OF_A_BODY = ("Content-Type", "Content-Encoding")
+
 LIST = handlers.ProductsHandler.route
 ONE = handlers.ProductHandler.route
 _PREFIX = "/api/product/"
@@ -190,7 +192,9 @@ def static_head(
     """The status line and those headers of an answer that are the same for every request."""
     lines = ["HTTP/1.1 304 Not Modified" if current else "HTTP/1.1 200 OK"]
     headers = [*read_headers(item), *common_headers(origins, origin)]
-    if not current:
+    if current:  # what describes a body that is not sent is left out (RFC 9110, 15.4.5)
+        headers = [header for header in headers if header[0] not in _OF_A_BODY]
+    else:
         headers.append(("Content-Length", str(len(item.body))))
     lines += [f"{name}: {value}" for name, value in headers]
     return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
