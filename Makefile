@@ -7,7 +7,7 @@ DEFINITIONS := setup.cfg pyproject.toml constraints.txt
 # where version managers keep interpreters that are not on PATH
 INTERPRETERS := $(subst $() ,:,$(wildcard $(HOME)/.pyenv/versions/3.1[123].*/bin))
 
-.PHONY: run test lint format constraints clean
+.PHONY: run test fuzz lint format constraints clean
 
 run: $(VENV)/run
 	@$(BIN)/database-migration && $(BIN)/database-load && exec $(BIN)/order-food
@@ -19,6 +19,10 @@ ifdef TESTS
 else
 	PATH="$$PATH:$(INTERPRETERS)" $(BIN)/tox run --result-json $(VENV)/tox.json -e py311,py312,py313
 endif
+
+# a hundred thousand generated requests against the contract
+fuzz: $(VENV)/test
+	ORDERFOOD_FUZZ_EXAMPLES=1400 $(BIN)/python -m pytest tests/fuzz -s -n 2
 
 lint: $(VENV)/test
 	$(BIN)/ruff check
