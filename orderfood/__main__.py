@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from fixtures import FixtureError, read_fixtures
 from orderfood.app import build_app
 from orderfood.catalogue import CatalogueCache
+from orderfood.couponfiles import coupon_codes
 from orderfood.front import Front
 from orderfood.handlers import Context
 from orderfood.logs import say
@@ -53,7 +54,10 @@ async def prepare_storage(storage: Storage, settings: Settings) -> None:
     await require_schema(storage)
     if storage.backend == "memory":
         loaded = read_fixtures(settings.fixtures_dir)
-        await storage.replace_catalogue(loaded.catalogue, sample_orders=loaded.sample_orders)
+        async with coupon_codes(loaded.coupon_files, settings) as codes:
+            await storage.replace_catalogue(
+                loaded.catalogue, codes=codes, sample_orders=loaded.sample_orders
+            )
 
 
 @asynccontextmanager
