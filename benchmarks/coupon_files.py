@@ -65,7 +65,7 @@ def write_file(path: Path, lines: int, seed: int, number: int) -> None:
     known += [ONCE] if number == 0 else []
     random = np.random.default_rng([seed, number])
     part = path.with_suffix(".part")
-    with igzip.open(part, "wb", compresslevel=1) as file:
+    with igzip.open(part, "wb", compresslevel=1) as file:  # type: ignore[no-untyped-call]
         for start in range(0, lines, BLOCK):
             file.write(random_lines(random, min(BLOCK, lines - start), number))
             if known:
@@ -75,7 +75,7 @@ def write_file(path: Path, lines: int, seed: int, number: int) -> None:
 
 
 def random_lines(random: np.random.Generator, count: int, file: int) -> bytes:
-    """Lines of 8, 9 or 10 characters, 10 bytes with their ends; the eighth tells the files apart."""
+    """Lines of 8 to 10 characters, 10 bytes with their ends; the eighth tells the files apart."""
     table: NDArray[np.uint8] = ALPHABET[random.integers(0, ALPHABET.size, (count, 11), np.uint8)]
     table[:, 7] = ALPHABET[file::FILES][random.integers(0, ALPHABET.size // FILES, count)]
     lengths = random.choice(np.array([8, 9, 10]), count, p=[0.35, 0.35, 0.3])
