@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -214,6 +215,7 @@ async def test_progress_is_logged_and_the_store_is_free_meanwhile(
 def test_a_terminal_shows_a_bar_and_the_log_no_progress(migrated: str, folder: Path) -> None:
     write_slow_file(folder, 2)
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(ours, (24, 80))
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "scripts.load"],
         env={
