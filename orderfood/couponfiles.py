@@ -87,7 +87,14 @@ async def _show_bar(progress: Progress) -> None:
 
     while True:
         stage = progress.stage
-        with tqdm(desc=f"coupon files: {stage}", unit_scale=True, leave=False) as bar:
+        with tqdm(
+            desc=f"coupon files: {stage}",
+            total=progress.total,
+            initial=progress.done,
+            unit="",
+            unit_scale=True,
+            leave=False,
+        ) as bar:
             while progress.stage == stage:
                 bar.total, bar.n = progress.total, progress.done
                 bar.refresh()

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Awaitable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from tornado.httputil import (
     HTTPConnection,
@@ -20,17 +21,28 @@ from tornado.httputil import (
     HTTPServerConnectionDelegate,
     RequestStartLine,
     ResponseStartLine,
-    format_timestamp,
 )
 
 from orderfood import handlers
 from orderfood.handlers import Context
-from orderfood.httptools_server import Exchange, RequestHeaders
-from orderfood.responses import common_headers, has_current, negotiate, read_headers, request_id
+from orderfood.httptools_server import Exchange
+from orderfood.responses import (
+    common_headers,
+    has_current,
+    http_date,
+    negotiate,
+    read_headers,
+    request_id,
+)
 from orderfood.wire import Encoded
+
+if TYPE_CHECKING:
+    from orderfood.traced import RequestTracer
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 """Hosts that are certainly good; Tornado judges any other."""
+
+_OF_A_BODY = ("Content-Type", "Content-Encoding")
 
 LIST = handlers.ProductsHandler.route
 ONE = handlers.ProductHandler.route
@@ -40,11 +52,15 @@ _PREFIX = "/api/product/"
 class Front(HTTPServerConnectionDelegate):
     """Takes the simple reads and hands everything else on to ``app``."""
 
-    def __init__(self, app: HTTPServerConnectionDelegate, context: Context) -> None:
+    def __init__(
+        self,
+        app: HTTPServerConnectionDelegate,
+        context: Context,
+        tracer: RequestTracer | None = None,
+    ) -> None:
         self.app = app
         self.context = context
-        self._date = ""
-        self._dated_at = 0
+        self.tracer = tracer
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
@@ -68,18 +84,21 @@ class Front(HTTPServerConnectionDelegate):
         product = snapshot.encoded.get(path.removeprefix(_PREFIX))
         return None if product is None else (ONE, product)
 
-    def date(self) -> str:
-        """The Date header, made once a second."""
-        now = int(time.time())
-        if now != self._dated_at:
-            self._dated_at, self._date = now, format_timestamp(now)
-        return self._date
-
 
 class _Request(HTTPMessageDelegate):
     """One request, until it is clear who answers it."""
 
-    __slots__ = ("_began", "_conn", "_front", "_headers", "_inner", "_method", "_read", "_server")
+    __slots__ = (
+        "_began",
+        "_conn",
+        "_front",
+        "_headers",
+        "_inner",
+        "_method",
+        "_read",
+        "_received",
+        "_server",
+    )
 
     def __init__(self, front: Front, server_conn: object, request_conn: HTTPConnection) -> None:
         self._front = front
@@ -87,22 +106,29 @@ class _Request(HTTPMessageDelegate):
         self._conn = request_conn
         self._inner: HTTPMessageDelegate | None = None
         self._read: tuple[str, Encoded] | None = None
+        self._received = 0
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         assert isinstance(start_line, RequestStartLine)
         self._began = time.perf_counter()
-        self._read = self._front.find(start_line)
-        if self._read is None or not _HOST.fullmatch(_find(headers, b"host") or ""):
+        tracer = self._front.tracer
+        if tracer is None or not tracer.enter(headers):
+            self._read = self._front.find(start_line)
+        if self._read is None or not _HOST.fullmatch(headers.get("Host", "")):
             self._inner = self._front.app.start_request(self._server, self._conn)
             return self._inner.headers_received(start_line, headers)
         self._method, self._headers = start_line.method, headers
         self._front.context.active += 1
+        self._front.context.observer.begin(start_line.method, self._read[0])
         return None
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        return self._inner.data_received(chunk) if self._inner is not None else None
+        if self._inner is not None:
+            return self._inner.data_received(chunk)
+        self._received += len(chunk)
+        return None
 
     def finish(self) -> None:
         if self._inner is not None:
@@ -120,24 +146,28 @@ class _Request(HTTPMessageDelegate):
         assert self._read is not None
         front, headers = self._front, self._headers
         route, item = self._read
-        item = negotiate(item, _find(headers, b"accept-encoding"))
-        current = has_current(_find(headers, b"if-none-match"), item.etag)
-        id_ = request_id(_find(headers, b"x-request-id"))
-        origin = _find(headers, b"origin")
+        item = negotiate(item, headers.get("Accept-Encoding"))
+        current = has_current(headers.get("If-None-Match"), item.etag)
+        id_ = request_id(headers.get("X-Request-ID"))
+        origin = headers.get("Origin")
         head = static_head(item, current, front.context.settings.cors_allowed_origins, origin)
         body = b"" if current or self._method == "HEAD" else item.body
         if isinstance(self._conn, Exchange):
-            date = f"Date: {front.date()}\r\nX-Request-ID: {id_}".encode("latin-1")
+            date = f"Date: {http_date()}\r\nX-Request-ID: {id_}".encode("latin-1")
             self._conn.send(head + date, body)
         else:
-            self._send_by_tornado(head, front.date(), id_, body)
+            self._send_by_tornado(head, http_date(), id_, body)
         front.context.active -= 1
-        front.context.observe(
+        front.context.observer.end(
             method=self._method,
             route=route,
             status=304 if current else 200,
             seconds=time.perf_counter() - self._began,
             request_id=id_,
+            user=None,
+            reason=None,
+            received=self._received,
+            sent=len(body),
         )
 
     def _send_by_tornado(self, head: bytes, date: str, id_: str, body: bytes) -> None:
@@ -152,12 +182,6 @@ class _Request(HTTPMessageDelegate):
         self._conn.finish()
 
 
-def _find(headers: HTTPHeaders, name: bytes) -> str | None:
-    if isinstance(headers, RequestHeaders):
-        return headers.find(name)
-    return headers.get(name.decode("ascii"))
-
-
 @lru_cache(maxsize=4096)
 def static_head(
     item: Encoded, current: bool, origins: tuple[str, ...], origin: str | None
@@ -165,7 +189,9 @@ def static_head(
     """The status line and those headers of an answer that are the same for every request."""
     lines = ["HTTP/1.1 304 Not Modified" if current else "HTTP/1.1 200 OK"]
     headers = [*read_headers(item), *common_headers(origins, origin)]
-    if not current:
+    if current:  # what describes a body that is not sent is left out (RFC 9110, 15.4.5)
+        headers = [header for header in headers if header[0] not in _OF_A_BODY]
+    else:
         headers.append(("Content-Length", str(len(item.body))))
     lines += [f"{name}: {value}" for name, value in headers]
     return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
