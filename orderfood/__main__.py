@@ -14,6 +14,7 @@ from fixtures import FixtureError, read_fixtures
 from orderfood.accesslog import AccessLog
 from orderfood.app import build_app
 from orderfood.catalogue import CatalogueCache
+from orderfood.couponfiles import coupon_codes
 from orderfood.front import Front
 from orderfood.handlers import Context
 from orderfood.logs import say
@@ -115,7 +116,10 @@ async def prepare_storage(storage: Storage, settings: Settings) -> None:
     await require_schema(storage)
     if storage.backend == "memory":
         loaded = read_fixtures(settings.fixtures_dir)
-        await storage.replace_catalogue(loaded.catalogue, sample_orders=loaded.sample_orders)
+        async with coupon_codes(loaded.coupon_files, settings) as codes:
+            await storage.replace_catalogue(
+                loaded.catalogue, codes=codes, sample_orders=loaded.sample_orders
+            )
 
 
 @asynccontextmanager
