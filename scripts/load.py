@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from fixtures import FixtureError, Fixtures, read_fixtures
 from orderfood.logs import say
-from orderfood.program import Program, require_schema, run_program, storage_of
+from orderfood.program import Program, require_schema, run_program, storage_of, wait_for_schema
 from orderfood.settings import Settings
 from storage import Storage
 from storage.records import LoadReport
@@ -28,14 +28,18 @@ async def load(settings: Settings, arguments: argparse.Namespace) -> None:
     if storage.backend == "memory":
         say(logger, "memory:// is loaded by order-food itself: the fixtures are fine, that is all")
         return
-    report = await replace(storage, fixtures, dry_run=arguments.dry_run)
+    report = await replace(
+        storage, fixtures, dry_run=arguments.dry_run, wait=arguments.wait_for_schema
+    )
     _show(report, milliseconds=(time.perf_counter() - start) * 1000, dry_run=arguments.dry_run)
 
 
-async def replace(storage: Storage, fixtures: Fixtures, *, dry_run: bool) -> LoadReport:
+async def replace(
+    storage: Storage, fixtures: Fixtures, *, dry_run: bool, wait: bool = False
+) -> LoadReport:
     """One transaction on a storage that it connects and closes. Raises StorageError."""
     async with storage:
-        await require_schema(storage)
+        await (wait_for_schema if wait else require_schema)(storage)
         return await storage.replace_catalogue(
             fixtures.catalogue, sample_orders=fixtures.sample_orders, dry_run=dry_run
         )
@@ -59,6 +63,11 @@ def _show(report: LoadReport, *, milliseconds: float, dry_run: bool) -> None:
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what a load would change, and change nothing"
+    )
+    parser.add_argument(
+        "--wait-for-schema",
+        action="store_true",
+        help="wait, as long as it takes, until database-migration has brought the schema",
     )
 
 

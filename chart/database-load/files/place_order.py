@@ -1,0 +1,1 @@
+../../shared/place_order.py
