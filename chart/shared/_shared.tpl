@@ -61,6 +61,9 @@ securityContext:
 {{- if and .Values.storage.url .Values.storage.existingSecret -}}
 {{- fail "give storage.url or storage.existingSecret, not both" -}}
 {{- end -}}
+{{- if not (regexMatch "^(memory://|sqlite:////data/.+|postgres(ql)?://\\S+)?$" .Values.storage.url) -}}
+{{- fail "storage.url must be memory://, sqlite:////data/FILE or postgresql://user:password@host/db" -}}
+{{- end -}}
 {{- if hasPrefix "memory:" .Values.storage.url -}}memory
 {{- else if hasPrefix "sqlite:" .Values.storage.url -}}sqlite
 {{- else -}}postgresql
