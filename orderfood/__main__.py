@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 CLEANUP_SECONDS = 60.0
 """How often expired idempotency keys are looked for."""
 
+PORTION_SECONDS = 0.1
+"""The pause between two portions of them."""
+
 
 async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
     """Serves until a signal comes."""
@@ -71,10 +74,10 @@ async def background(context: Context) -> AsyncIterator[None]:
 async def delete_expired_keys(storage: Storage) -> None:
     """Deletes expired idempotency keys for ever, in portions, so that no order waits for it."""
     while True:
-        await asyncio.sleep(CLEANUP_SECONDS)
+        deleted = 0
         with suppress(StorageError):
-            while await storage.delete_expired_keys():
-                await asyncio.sleep(0.1)
+            deleted = await storage.delete_expired_keys()
+        await asyncio.sleep(PORTION_SECONDS if deleted else CLEANUP_SECONDS)
 
 
 PROGRAM = Program(

@@ -61,7 +61,7 @@ class Context:
 
 # --- from an exception to an answer ---
 
-STATUS: dict[type[BaseException], int] = {
+STATUS: dict[type, int] = {
     errors.KeyMissing: 401,
     errors.KeyRefused: 403,
     errors.InvalidRequest: 400,
@@ -87,7 +87,7 @@ MESSAGES: dict[int, str] = {
     503: "the store does not answer; try again",
 }
 
-_STORED_MESSAGES: dict[type[Exception], str] = {
+_STORED_MESSAGES: dict[type, str] = {
     stored.OrderNotFound: "no such order",
     stored.IdempotencyConflict: "this Idempotency-Key was used with another request",
     stored.CouponUsedUp: "the coupon is used up",

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 import textwrap
@@ -32,6 +33,9 @@ from storage import SCHEMA_VERSION, Storage, open_storage
 from storage.errors import InvalidStorageURL, SchemaOutdated, StorageError
 
 logger = logging.getLogger(__name__)
+
+STOP_SECONDS = 5.0
+"""How long a signal's receiver may take to clean up."""
 
 Work = Callable[[Settings, argparse.Namespace], Coroutine[Any, Any, None]]
 
@@ -59,13 +63,13 @@ def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
     try:
         settings = read_settings()
         configure_logging(settings, program.name)
-        asyncio.run(_until_signal(program.work(settings, arguments)))
+        asyncio.run(_until_signal(program, program.work(settings, arguments)))
     except SettingsError as error:
         return _refuse(program, error, 2)
     except _Stopped as error:
-        return _refuse(program, error, 128 + error.signal)
+        return _refuse(program, error, error.exit_code)
     except expected as error:
-        return _refuse(program, error, 1)
+        return _refuse(program, hide_passwords(str(error)), 1)
     except Exception:
         logger.critical("this should not have happened", exc_info=True)
         return _refuse(program, "this should not have happened; the log says more", 1)
@@ -116,11 +120,15 @@ async def wait_for_schema(storage: Storage) -> None:
 class _Stopped(Exception):
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
-        self.signal = number
+        self.exit_code = 128 + number
 
 
-async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
-    """Awaits the work; raises _Stopped when a signal kept it from its end."""
+async def _until_signal(program: Program, work: Coroutine[Any, Any, None]) -> None:
+    """Awaits the work; raises _Stopped when a signal kept it from its end.
+
+    A driver's thread that waits for a lock cannot be cancelled. After STOP_SECONDS the process ends
+    without it, as if it was killed, which every storage survives.
+    """
     loop = asyncio.get_running_loop()
     task = loop.create_task(work)
     received: list[int] = []
@@ -128,6 +136,7 @@ async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
     def stop(number: int) -> None:
         received.append(number)
         task.cancel()
+        loop.call_later(STOP_SECONDS, _give_up, program, _Stopped(number))
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
@@ -139,8 +148,12 @@ async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
         raise
 
 
+def _give_up(program: Program, stopped: _Stopped) -> None:
+    os._exit(_refuse(program, stopped, stopped.exit_code))
+
+
 def _refuse(program: Program, error: object, code: int) -> int:
-    line = " ".join(hide_passwords(str(error)).split())  # a driver's message may have several lines
+    line = " ".join(str(error).split())  # a driver's message may have several lines
     sys.stderr.write(f"{program.name}: {line}\n")
     return code
 

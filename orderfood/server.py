@@ -18,6 +18,7 @@ from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerConnectionDelegate
+from tornado.iostream import IOStream
 
 from orderfood.handlers import Context
 
@@ -90,9 +91,9 @@ class _CountingServer(HTTPServer):
 
     open_connections = 0
 
-    def handle_stream(self, *args: object) -> None:  # type: ignore[override]
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         self.open_connections += 1
-        super().handle_stream(*args)  # type: ignore[arg-type]
+        super().handle_stream(stream, address)
 
     def on_close(self, server_conn: object) -> None:
         self.open_connections -= 1

@@ -213,6 +213,8 @@ def decode_cursor(cursor: str) -> Page:
     try:
         packed = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
         microseconds, id_ = _CURSOR.unpack(packed)
+        if microseconds < 0:
+            raise ValueError("before the first order")
         return Page(_EPOCH + microseconds * _MICROSECOND, uuid.UUID(bytes=id_))
     except (ValueError, struct.error, OverflowError):
         error = FieldError("cursor", "is none that was given out")

@@ -260,7 +260,9 @@ def _storage_url(value: str) -> str:
     _matching(r"sqlite:///.+|postgres(ql)?://\S+", value)
     if "\0" in value:
         raise ValueError
-    urlsplit(value)  # ValueError, as for a bracket that is not closed
+    parts = urlsplit(value)  # ValueError, as for a bracket that is not closed
+    if "," not in parts.netloc:  # libpq and asyncpg know several hosts, urlsplit does not
+        _ = parts.port  # ValueError
     return value
 
 

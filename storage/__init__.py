@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from storage.base import MIGRATION_TIMEOUT, SCHEMA_VERSION, Storage
 from storage.errors import InvalidStorageURL
 
@@ -18,7 +16,8 @@ def open_storage(url: str, *, pool_size: int = 10, wait_seconds: float = 30.0) -
     number of Postgres connections, ``wait_seconds`` how long connect waits for a database that is
     not up yet. Raises InvalidStorageURL.
     """
-    scheme = urlsplit(url).scheme
+    scheme, separator, _ = url.partition("://")
+    scheme = scheme.lower() if separator else ""
     if scheme == "memory":
         from storage.memory import MemoryStorage
 

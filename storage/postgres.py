@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
 import asyncpg
@@ -35,6 +34,8 @@ from storage.errors import (
     StorageUnavailable,
     ValueRejected,
 )
+from storage.postgres_notices import CHANNEL, COMMAND_SECONDS, CONNECT_SECONDS, Listener
+from storage.postgres_url import check_url
 from storage.records import (
     ApiKey,
     AppliedMigration,
@@ -68,45 +69,11 @@ if TYPE_CHECKING:
 
     Connection = PoolConnectionProxy[asyncpg.Record]
 
-CONNECT_SECONDS = 5.0
-"""How long one attempt to connect, or to get a connection out of the pool, may take."""
-
-COMMAND_SECONDS = 10.0
-"""How long a statement may take before the server counts as gone, outside loads and migrations."""
-
 LOAD_SECONDS = 600.0
 """How long a statement of a load may take: it may compare millions of codes."""
 
-CHANNEL = "orderfood_catalogue"
-"""Where a load says that it has changed the catalogue."""
-
 MIGRATION_LOCK = 7_305_801_001
 LOAD_LOCK = 7_305_801_002
-
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-OPTIONS = {
-    "application_name",
-    "host",
-    "port",
-    "user",
-    "password",
-    "dbname",
-    "passfile",
-    "service",
-    "sslmode",
-    "sslcert",
-    "sslkey",
-    "sslpassword",
-    "sslrootcert",
-    "sslcrl",
-    "ssl_min_protocol_version",
-    "ssl_max_protocol_version",
-    "target_session_attrs",
-    "krbsrvname",
-    "gsslib",
-}
-"""What may stand behind the question mark, as in libpq. The driver would send the server whatever
-else stands there, which PgBouncer refuses."""
 
 ADD_ORDERS = "SELECT outcome, first_order FROM add_orders({})".format(
     ", ".join(f"${number}" for number in range(1, 20))
@@ -119,12 +86,12 @@ class PostgresStorage(Storage):
     backend = "postgresql"
 
     def __init__(self, url: str, *, pool_size: int = 10, wait_seconds: float = 30.0) -> None:
-        _check_url(url)
+        check_url(url)
         self._url = url
         self._pool_size = pool_size
         self._wait_seconds = wait_seconds
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
-        self._listener = _Listener(url)
+        self._listener = Listener(url)
         self._new_batcher()
 
     def _new_batcher(self) -> None:
@@ -420,40 +387,6 @@ class PostgresStorage(Storage):
                 limit,
             )
         return len(deleted)
-
-
-# --- the URL ---
-
-
-def _check_url(url: str) -> None:
-    """Refuses what the driver would misread or pass on. No message quotes the URL: in one
-    that is malformed, a password may be anywhere."""
-    problem = _problem_of(url)
-    if problem:
-        raise InvalidStorageURL(f"a Postgres URL is postgresql://user:password@host/db; {problem}")
-
-
-def _problem_of(url: str) -> str | None:
-    try:
-        parts = urlsplit(url)
-        options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True))
-    except ValueError:
-        return "this one cannot be read" if "?" not in url else "its options are name=value"
-    if parts.fragment or parts.netloc.count("@") > 1:
-        return "write @ : / ? and # in a password as %40 %3A %2F %3F and %23"
-    if not _ports_are_numbers(parts.netloc.rpartition("@")[2]):
-        return "the port is a number, and / ? # in a password are written %2F %3F %23"
-    unknown = sorted(options.keys() - OPTIONS)
-    if unknown:
-        return f"it knows no option {unknown[0]}"
-    if options.get("sslmode", "prefer") not in SSL_MODES:
-        return f"sslmode is one of {', '.join(SSL_MODES)}"
-    return None
-
-
-def _ports_are_numbers(hosts: str) -> bool:
-    ports = [host.rpartition("]")[2].partition(":")[2] for host in hosts.split(",")]
-    return all(not port or (port.isascii() and port.isdigit()) for port in ports)
 
 
 # --- errors ---
@@ -792,65 +725,3 @@ async def _orders_by_id(connection: Connection, ids: Sequence[UUID]) -> dict[UUI
         ids,
     )
     return {order.id: order for order in read_orders(rows)}
-
-
-# --- notices ---
-
-
-class _Listener:
-    """A connection of its own, outside the pool, that hears notices: it needs a session for itself.
-
-    Behind a transaction pooler it hears nothing and nobody minds. It is opened when first needed,
-    and again after it was lost.
-    """
-
-    PING_SECONDS = 30.0
-    RETRY_SECONDS = 5.0
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
-        self._heard = asyncio.Event()
-        self._opening = asyncio.Lock()
-
-    async def wait(self) -> None:
-        """Returns after a notice."""
-        while not self._heard.is_set():
-            try:
-                await self._listen()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await asyncio.sleep(self.RETRY_SECONDS)
-        self._heard.clear()
-
-    async def _listen(self) -> None:
-        """Until a notice comes or the connection is lost."""
-        connection = await self._opened()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._heard.wait(), self.PING_SECONDS)
-        if not self._heard.is_set():
-            await connection.execute("SELECT 1")
-
-    async def _opened(self) -> asyncpg.Connection[asyncpg.Record]:
-        async with self._opening:
-            if self._connection is None or self._connection.is_closed():
-                self._connection = await asyncpg.connect(
-                    self._url,
-                    statement_cache_size=0,
-                    timeout=CONNECT_SECONDS,
-                    command_timeout=COMMAND_SECONDS,
-                )
-                await self._connection.add_listener(CHANNEL, self._hear)
-            return self._connection
-
-    def _hear(self, *_: object) -> None:
-        self._heard.set()
-
-    async def close(self) -> None:
-        """Closes the connection, if there is one."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        try:
-            await connection.close(timeout=CONNECT_SECONDS)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            connection.terminate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 from uuid import UUID
 
 import aiosqlite
@@ -147,6 +148,13 @@ class SQLiteStorage(Storage):
     ) -> Result:
         return await _run(self._reader, function, *args, **kwargs)
 
+    @asynccontextmanager
+    async def _extra_connection(self, wait_seconds: float) -> AsyncIterator[_Connection]:
+        if self._writer is None:
+            raise StorageUnavailable("the storage is closed")
+        async with _opened(self._path, _open_writer, wait_seconds) as connection:
+            yield connection
+
     # --- schema ---
 
     async def list_migrations(self) -> list[AppliedMigration]:
@@ -155,7 +163,7 @@ class SQLiteStorage(Storage):
     async def apply_migration(
         self, migration: Migration, timeout: float = MIGRATION_TIMEOUT
     ) -> bool:
-        async with _opened(self._path, _open_writer, timeout) as connection:
+        async with self._extra_connection(timeout) as connection:
             return await _run(connection, _apply_migration, migration, timeout)
 
     async def get_schema_version(self) -> int:
@@ -182,7 +190,7 @@ class SQLiteStorage(Storage):
         dry_run: bool = False,
     ) -> LoadReport:
         wanted, reader = normalized(catalogue), CodeReader(codes)
-        async with _opened(self._path, _open_writer, LOAD_LOCK_SECONDS) as connection:
+        async with self._extra_connection(LOAD_LOCK_SECONDS) as connection:
             await _run(connection, _create_stage)
             try:
                 while chunk := await asyncio.to_thread(reader.next_chunk):
@@ -230,9 +238,9 @@ class SQLiteStorage(Storage):
 
 
 def _path_of(url: str) -> Path:
-    parts = urlsplit(url)
-    path = unquote(parts.path)[1:]
-    if parts.netloc or parts.query or parts.fragment or not parts.path.startswith("/"):
+    _, _, rest = url.partition("://")
+    path = unquote(rest)[1:]
+    if not rest.startswith("/") or "?" in rest or "#" in rest:
         raise InvalidStorageURL(
             "an SQLite URL is sqlite:///path, or sqlite:////path from the root, and nothing else"
         )
@@ -242,11 +250,17 @@ def _path_of(url: str) -> Path:
 
 
 def _check_place(path: Path) -> None:
-    """SQLite says "unable to open database file" to all of these."""
+    """Says what SQLite would not, or only after it has left read-only files beside the database.
+
+    Only asks: opening and closing the file would drop the locks of this process's connections.
+    """
     if path.is_dir():
         raise StorageUnavailable(f"{path} is a folder, not a database")
     if not path.parent.is_dir():
         raise StorageUnavailable(f"the folder {path.parent} of the database does not exist")
+    as_we_are = os.access in os.supports_effective_ids
+    if path.exists() and not os.access(path, os.W_OK, effective_ids=as_we_are):
+        raise StorageUnavailable(f"{path} is read-only for this user")
 
 
 # --- connections and errors ---
@@ -362,7 +376,7 @@ def _begin(db: sqlite3.Connection, wait_seconds: float) -> None:
 
 
 @contextmanager
-def _writing(db: sqlite3.Connection, wait_seconds: float = ORDER_LOCK_SECONDS) -> Iterator[None]:
+def _writing(db: sqlite3.Connection, wait_seconds: float) -> Iterator[None]:
     """One write transaction; it commits unless something is raised."""
     _begin(db, wait_seconds)
     try:
@@ -373,10 +387,20 @@ def _writing(db: sqlite3.Connection, wait_seconds: float = ORDER_LOCK_SECONDS) -
         raise
 
 
+@contextmanager
+def _rehearsing(db: sqlite3.Connection, wait_seconds: float) -> Iterator[None]:
+    """A write transaction of which nothing stays."""
+    _begin(db, wait_seconds)
+    try:
+        yield
+    finally:
+        _roll_back(db)
+
+
 def _check_writable(db: sqlite3.Connection, wait_seconds: float) -> None:
-    """A read-only file opens without complaint."""
-    with _writing(db, wait_seconds):
-        pass
+    """A read-only file opens without complaint, and even begins a write."""
+    with _rehearsing(db, wait_seconds):
+        db.execute("PRAGMA user_version = 0")
 
 
 @contextmanager
@@ -554,7 +578,8 @@ def _stage(db: sqlite3.Connection, codes: list[str]) -> None:
 def _replace_catalogue(
     db: sqlite3.Connection, wanted: Catalogue, sample_orders: Sequence[Order], dry_run: bool
 ) -> LoadReport:
-    with _rehearsing(db) if dry_run else _writing(db, LOAD_LOCK_SECONDS):
+    transaction = _rehearsing if dry_run else _writing
+    with transaction(db, LOAD_LOCK_SECONDS):
         differs = compare(_stored_catalogue(db), wanted)
         codes = _swap_codes(db)
         orders = _insert_samples(db, sample_orders)
@@ -564,16 +589,6 @@ def _replace_catalogue(
     if dry_run:
         version = _catalogue_version(db)
     return LoadReport(version, differs.changes(codes, orders))
-
-
-@contextmanager
-def _rehearsing(db: sqlite3.Connection) -> Iterator[None]:
-    """A write transaction of which nothing stays."""
-    _begin(db, LOAD_LOCK_SECONDS)
-    try:
-        yield
-    finally:
-        _roll_back(db)
 
 
 def _swap_codes(db: sqlite3.Connection) -> Change:
@@ -646,7 +661,7 @@ def _insert_users(db: sqlite3.Connection, users: Iterable[User]) -> None:
 
 
 def _add_orders(db: sqlite3.Connection, batch: list[NewOrder]) -> list[Order | StorageError]:
-    with _writing(db):
+    with _writing(db, ORDER_LOCK_SECONDS):
         now = _now()
         return [_outcome(db, new, now) for new in batch]
 
@@ -798,7 +813,7 @@ def _list_orders(
 
 
 def _cancel_order(db: sqlite3.Connection, user_id: str, order_id: UUID) -> Order:
-    with _writing(db):
+    with _writing(db, ORDER_LOCK_SECONDS):
         cancelled = db.execute(
             "UPDATE orders SET status = 'cancelled', version = version + 1"
             " WHERE id = ? AND user_id = ? AND status = 'placed'",
@@ -821,7 +836,7 @@ def _give_back_use(db: sqlite3.Connection, order: Order) -> None:
 
 
 def _delete_expired_keys(db: sqlite3.Connection, limit: int) -> int:
-    with _writing(db):
+    with _writing(db, ORDER_LOCK_SECONDS):
         deleted = db.execute(
             "DELETE FROM idempotency_keys WHERE (user_id, key) IN (SELECT user_id, key"
             " FROM idempotency_keys WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",

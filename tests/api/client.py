@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.api import schema
+
 KEY = {"api_key": "apitest"}
 
 
@@ -25,7 +27,7 @@ class Answer:
 
 
 class Client:
-    """One connection, kept alive between requests."""
+    """One connection, kept alive between requests; every answer is held against the contract."""
 
     def __init__(self, base_url: str) -> None:
         parts = urlsplit(base_url)
@@ -44,9 +46,11 @@ class Client:
         if body is not None and not isinstance(body, bytes | str):
             body = json.dumps(body)
         data = body.encode() if isinstance(body, str) else body
-        self._connection.request(method, path, body=data, headers=dict(headers or {}))  # type: ignore[arg-type]
+        self._connection.request(method, path, body=data, headers=dict(headers or {}))
         response = self._connection.getresponse()
-        return Answer(response.status, response.headers, response.read())
+        answer = Answer(response.status, response.headers, response.read())
+        schema.check(method, path, answer.status, answer.headers, answer.body)
+        return answer
 
     def get(self, path: str, **headers: str) -> Answer:
         return self.send("GET", path, headers=headers)

@@ -29,7 +29,8 @@ def basket(**members: object) -> dict[str, object]:
 def test_an_order_without_a_coupon(client: Client) -> None:
     order = client.place(("1", 2), ("3", 1))
     assert list(order) == [
-        "id", "status", "version", "items", "products", "subtotal", "discounts", "total", "createdAt",
+        "id", "status", "version", "items", "products",
+        "subtotal", "discounts", "total", "createdAt",
     ]  # fmt: skip
     assert str(uuid.UUID(order["id"])) == order["id"]
     assert (order["status"], order["version"]) == ("placed", 1)
@@ -65,7 +66,9 @@ def test_the_free_unit_needs_another_beside_it(client: Client) -> None:
     assert (two["discounts"], two["total"]) == (12.99, 12.99)
 
 
-@pytest.mark.parametrize("code", ["NOPE", " SAVE10", "SAVE10 ", "ſave10", "SAVE１0", "x" * 10_000])
+@pytest.mark.parametrize(
+    "code", ["NOPE", " SAVE10", "SAVE10 ", "\u017fave10", "SAVE\uff110", "x" * 10_000]
+)
 def test_unknown_coupons(client: Client, code: str) -> None:
     answer = client.order(basket(couponCode=code))
     assert answer.status == 422
@@ -99,7 +102,9 @@ def test_too_many_lines_as_sent(client: Client) -> None:
     assert client.order({"items": [LINE] * 101}).status == 422
 
 
-@pytest.mark.parametrize("id_", ["999", "abc", "01", "1.0", " 1", "-1", "0", "１", "x" * 100_000])
+@pytest.mark.parametrize(
+    "id_", ["999", "abc", "01", "1.0", " 1", "-1", "0", "\uff11", "x" * 100_000]
+)
 def test_unknown_products_are_named(client: Client, id_: str) -> None:
     answer = client.order({"items": [LINE, {"productId": id_, "quantity": 1}]})
     assert answer.status == 422

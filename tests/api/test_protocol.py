@@ -261,7 +261,8 @@ def test_who_waits_for_100_continue_gets_either_that_or_the_refusal(server: Runn
     [b"nonsense\r\n\r\n", b"GET /health HTTP/9.9\r\n\r\n", b"GET /health\r\n\r\n",
      b"GET /health HTTP/1.1\r\nX: " + b"x" * 70_000 + b"\r\n\r\n",
      b"POST /api/order HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n",
-     b"POST /api/order HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+     b"POST /api/order HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+     b"Transfer-Encoding: chunked\r\n\r\n",
      b"POST /api/order HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
      b"GET /health HTTP/1.1\r\nBad Header: 1\r\n\r\n"],
     ids=range(8),

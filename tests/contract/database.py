@@ -67,7 +67,9 @@ def new_order(user_id: str = "demo", **changes: Any) -> Order:
     return Order(**{**values, **changes})
 
 
-def new_key(key: str = "key", fingerprint: str = "request", seconds: float = 3600) -> IdempotencyKey:
+def new_key(
+    key: str = "key", fingerprint: str = "request", seconds: float = 3600
+) -> IdempotencyKey:
     """A key that expires in so many seconds; a negative number has expired."""
     return IdempotencyKey(key, fingerprint, datetime.now(UTC) + timedelta(seconds=seconds))
 
@@ -81,14 +83,25 @@ def new_catalogue(price: int = 1299) -> Catalogue:
             Product(10, "'; DROP TABLE products; --", price, 'a "quoted" category'),
         ),
         users=(
-            User("demo", "Demo", (new_api_key("b", {"create_order", "read_order"}), new_api_key("a"))),
+            User(
+                "demo", "Demo", (new_api_key("b", {"create_order", "read_order"}), new_api_key("a"))
+            ),
             User("guest", "Guest", (new_api_key("c", {"read_order"}, NOW),)),
             User("keyless", "Keyless"),
         ),
         coupons=(
             Coupon("BUYGETONE", CouponKind.CHEAPEST_FREE, min_items=2),
             Coupon(
-                "SAVE10", CouponKind.PERCENT, 1000, 1, 2, 3, NOW, NOW + timedelta(microseconds=1), 4, 5
+                "SAVE10",
+                CouponKind.PERCENT,
+                1000,
+                1,
+                2,
+                3,
+                NOW,
+                NOW + timedelta(microseconds=1),
+                4,
+                5,
             ),
             Coupon("five", CouponKind.AMOUNT, 500),
         ),

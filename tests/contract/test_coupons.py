@@ -10,7 +10,9 @@ from storage.records import Catalogue, CouponLimits, Order
 from tests.contract.database import Database, new_catalogue, new_key, new_order
 
 
-async def uses_left(storage: Storage, code: str, limits: CouponLimits, user_id: str = "demo") -> int:
+async def uses_left(
+    storage: Storage, code: str, limits: CouponLimits, user_id: str = "demo"
+) -> int:
     """How many more orders with the coupon are accepted; it uses them up."""
     accepted = 0
     while accepted < 1000:

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextvars import Context
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from storage import Storage
 from storage.errors import (
     OrderExists,
     OrderNotCancellable,
@@ -15,7 +18,7 @@ from storage.errors import (
     StorageUnavailable,
     ValueRejected,
 )
-from storage.records import CouponLimits, OrderLine, OrderStatus, Page, Product
+from storage.records import CouponLimits, Order, OrderLine, OrderStatus, Page, Product
 from tests.contract.database import NOW, Database, new_catalogue, new_order
 
 
@@ -81,8 +84,8 @@ async def test_orders_are_listed_newest_first(database: Database) -> None:
             assert all(len(page) == size for page in pages[:-1])
 
 
-async def pages_of(storage, size):
-    after = None
+async def pages_of(storage: Storage, size: int) -> AsyncIterator[list[Order]]:
+    after: Page | None = None
     while page := await storage.list_orders("demo", limit=size, after=after):
         yield page
         after = Page(page[-1].created_at, page[-1].id)
@@ -93,7 +96,7 @@ async def test_pages_are_stable_while_orders_arrive(database: Database) -> None:
     async with database.open() as storage:
         for order in old:
             await storage.add_order(order)
-        seen = []
+        seen: list[Order] = []
         async for page in pages_of(storage, 4):
             seen += page
             await storage.add_order(new_order(created_at=NOW + timedelta(seconds=100 + len(seen))))
@@ -145,7 +148,7 @@ async def test_an_id_is_stored_once(database: Database) -> None:
 
 
 async def test_neighbours_fail_alone(database: Database) -> None:
-    """Orders that come in at once share a commit; one that cannot be stored is the only one to fail."""
+    """Orders that come at once share a commit, and one that cannot be stored fails alone."""
     taken = new_order()
     good = [new_order(coupon_code="SAVE10") for _ in range(20)]
     bad = [replace(taken), new_order("\ud800"), new_order(total=2**63)]
@@ -208,7 +211,7 @@ async def test_whoever_measures_is_told_of_each_commit(shared_database: Database
     sizes: list[int] = []
 
     class Around:
-        def __init__(self, contexts) -> None:
+        def __init__(self, contexts: Sequence[Context]) -> None:
             self.size = len(contexts)
 
         def __enter__(self) -> None:

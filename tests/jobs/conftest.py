@@ -1,4 +1,4 @@
-"""Databases for the jobs: those that a job finds something in, at each stage of its life."""
+"""Databases for the jobs, each at a stage of its life."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from tests.jobs.jobs import run_well
 
 
 @pytest.fixture
-def database(storage_url: str) -> str:
+def database(shared_url: str) -> str:
     """A new database of each kind that two programs can share."""
-    if storage_url.startswith("memory:"):
-        pytest.skip("memory:// is not shared with a job")
-    return storage_url
+    return shared_url
 
 
 @pytest.fixture

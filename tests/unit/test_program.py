@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -108,6 +109,26 @@ def test_a_signal_cancels_the_work(
     assert run(work) == code
     assert capsys.readouterr().err == f"cook: stopped by {number.name}\n"
     assert cleaned
+
+
+def test_work_that_does_not_stop_is_left_behind(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = asyncio.Event()
+
+    def leave(code: int) -> None:
+        assert (code, capsys.readouterr().err) == (143, "cook: stopped by SIGTERM\n")
+        left.set()
+
+    async def work(settings: Settings, arguments: argparse.Namespace) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await left.wait()
+
+    monkeypatch.setattr(program, "STOP_SECONDS", 0)
+    monkeypatch.setattr(os, "_exit", leave)
+    assert run(work) == 0
 
 
 def test_work_that_ends_all_the_same_has_succeeded() -> None:

@@ -49,6 +49,7 @@ def test_every_field_is_described_and_every_description_is_a_field() -> None:
         ("STORAGE_URL", "sqlite:////tmp/a b.db", "sqlite:////tmp/a b.db"),
         ("STORAGE_URL", "postgres://h/d?sslmode=require", "postgres://h/d?sslmode=require"),
         ("STORAGE_URL", "postgresql:///d?host=/run", "postgresql:///d?host=/run"),
+        ("STORAGE_URL", "postgresql://h:1,i:2/d", "postgresql://h:1,i:2/d"),
         ("STORAGE_POOL_SIZE", "1", 1),
         ("STORAGE_WAIT_SECONDS", "0", 0.0),
         ("DRAIN_SECONDS", "0.25", 0.25),

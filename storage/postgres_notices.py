@@ -1,0 +1,77 @@
+"""Hearing from Postgres that another program has changed the catalogue."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import asyncpg
+
+CONNECT_SECONDS = 5.0
+"""How long one attempt to connect, or to get a connection out of the pool, may take."""
+
+COMMAND_SECONDS = 10.0
+"""How long a statement may take before the server counts as gone, outside loads and migrations."""
+
+CHANNEL = "orderfood_catalogue"
+"""Where a load says that it has changed the catalogue."""
+
+
+class Listener:
+    """A connection of its own, outside the pool, that hears notices: it needs a session for itself.
+
+    Behind a transaction pooler it hears nothing and nobody minds. It is opened when first needed,
+    and again after it was lost.
+    """
+
+    PING_SECONDS = 30.0
+    RETRY_SECONDS = 5.0
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._heard = asyncio.Event()
+        self._opening = asyncio.Lock()
+
+    async def wait(self) -> None:
+        """Returns after a notice, and after the connection was lost: one may have been missed."""
+        while not self._heard.is_set():
+            try:
+                await self._listen()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await asyncio.sleep(self.RETRY_SECONDS)
+        self._heard.clear()
+
+    async def _listen(self) -> None:
+        """Until a notice comes or the connection is lost."""
+        connection = await self._opened()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._heard.wait(), self.PING_SECONDS)
+        if not self._heard.is_set():
+            await connection.execute("SELECT 1")
+
+    async def _opened(self) -> asyncpg.Connection[asyncpg.Record]:
+        async with self._opening:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await asyncpg.connect(
+                    self._url,
+                    statement_cache_size=0,
+                    timeout=CONNECT_SECONDS,
+                    command_timeout=COMMAND_SECONDS,
+                )
+                self._connection.add_termination_listener(self._hear)
+                await self._connection.add_listener(CHANNEL, self._hear)
+            return self._connection
+
+    def _hear(self, *_: object) -> None:
+        self._heard.set()
+
+    async def close(self) -> None:
+        """Closes the connection, if there is one."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            await connection.close(timeout=CONNECT_SECONDS)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection.terminate()

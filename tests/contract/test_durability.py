@@ -1,0 +1,102 @@
+"""What was acknowledged survives: kill -9 of the process, and of the database server."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from storage import Storage
+from storage.errors import CouponUsedUp
+from storage.records import CouponLimits
+from tests.contract.database import Database, new_catalogue, new_key, new_order
+from tests.postgres import StartedServer
+
+ENOUGH = 300
+
+
+@asynccontextmanager
+async def child(what: str, url: str) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.contract.child", what, url, stdout=PIPE
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def acknowledged_until(process: Process, strike: Callable[[], object]) -> dict[str, UUID]:
+    """The order under each key that the child reported before, and while, ``strike`` struck."""
+    assert process.stdout is not None
+    orders: dict[str, UUID] = {}
+    while line := await process.stdout.readline():
+        if not line.endswith(b"\n"):
+            break
+        order_id, key = line.decode().rstrip("\n").split(" ", 1)
+        orders[key] = UUID(order_id)
+        if len(orders) == ENOUGH:
+            await asyncio.to_thread(strike)
+    assert len(orders) >= ENOUGH
+    return orders
+
+
+async def check_all_are_there(storage: Storage, orders: dict[str, UUID]) -> None:
+    for key, order_id in orders.items():
+        order = await storage.get_order("demo", order_id)
+        assert order.id == order_id
+        assert len(order.lines) == 2
+        assert await storage.add_order(new_order(), key=new_key(key)) == order
+    count = await count_orders(storage)
+    assert count >= len(orders)
+    limits = CouponLimits(max_uses=count + 1)
+    await storage.add_order(new_order(coupon_code="SAVE10"), limits=limits)
+    try:
+        await storage.add_order(new_order(coupon_code="SAVE10"), limits=limits)
+    except CouponUsedUp:
+        return
+    raise AssertionError("a use of the coupon was lost")
+
+
+async def count_orders(storage: Storage) -> int:
+    return len(await storage.list_orders("demo", limit=1_000_000))
+
+
+async def test_orders_survive_kill_9_of_the_process(shared_database: Database) -> None:
+    async with shared_database.open() as storage:
+        async with child("orders", shared_database.url) as process:
+            orders = await acknowledged_until(process, process.kill)
+            await process.wait()
+        assert process.returncode == -signal.SIGKILL
+        await check_all_are_there(storage, orders)
+
+
+async def test_orders_survive_kill_9_of_the_server(own_server: StartedServer) -> None:
+    database = Database(own_server.create_database())
+    async with database.open():
+        pass
+    async with child("orders", database.url) as process:
+        orders = await acknowledged_until(process, own_server.kill)
+    own_server.start()
+    async with database.open() as storage:
+        await check_all_are_there(storage, orders)
+
+
+async def test_a_load_that_is_killed_leaves_the_old(shared_database: Database) -> None:
+    async with shared_database.open() as storage:
+        await storage.replace_catalogue(new_catalogue(), codes=["A"])
+        before = await storage.read_catalogue()
+        async with child("load", shared_database.url) as process:
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"staged\n"
+            process.kill()
+            await process.wait()
+        assert await storage.read_catalogue() == before
+        assert await storage.find_file_code("A") == "A"
+        assert (await storage.replace_catalogue(new_catalogue(price=8))).version == 2

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import Context, ContextVar
+
+import pytest
+
+from storage.batches import Batcher, together_or_alone
+from storage.errors import (
+    CouponUsedUp,
+    StorageBusy,
+    StorageError,
+    StorageUnavailable,
+    ValueRejected,
+)
+
+
+class Recorder:
+    """A store that doubles numbers, remembers its batches, and can be held up."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def __call__(self, batch: list[int]) -> Sequence[int | StorageError]:
+        self.batches.append(batch)
+        await self.open.wait()
+        return [number * 2 if number >= 0 else CouponUsedUp(str(number)) for number in batch]
+
+
+async def test_what_arrives_meanwhile_shares_the_next_batch() -> None:
+    store = Recorder()
+    store.open.clear()
+    batcher = Batcher(store, batch_size=3)
+    first = asyncio.create_task(batcher.submit(0))
+    await asyncio.sleep(0.01)
+    rest = [asyncio.create_task(batcher.submit(number)) for number in range(1, 6)]
+    await asyncio.sleep(0)
+    store.open.set()
+    assert await asyncio.gather(first, *rest) == [0, 2, 4, 6, 8, 10]
+    assert store.batches == [[0], [1, 2, 3], [4, 5]]
+
+
+async def test_an_idle_batcher_starts_at_once() -> None:
+    store = Recorder()
+    batcher = Batcher(store)
+    for number in range(3):
+        assert await batcher.submit(number) == number * 2
+    assert store.batches == [[0], [1], [2]]
+
+
+async def test_an_item_fails_alone() -> None:
+    batcher = Batcher(Recorder())
+    results = await asyncio.gather(*map(batcher.submit, (1, -1, 2)), return_exceptions=True)
+    assert [*results[::2]] == [2, 4]
+    assert isinstance(results[1], CouponUsedUp)
+
+
+async def test_an_error_of_the_batch_is_everyones_own() -> None:
+    async def fail(batch: list[int]) -> list[int]:
+        raise StorageUnavailable("gone") from OSError("cable")
+
+    batcher = Batcher(fail)
+    one, two = await asyncio.gather(*map(batcher.submit, (1, 2)), return_exceptions=True)
+    assert one is not two
+    for error in (one, two):
+        assert isinstance(error, StorageUnavailable)
+        assert isinstance(error.__cause__, OSError)
+    with pytest.raises(StorageUnavailable):
+        await batcher.submit(3)
+
+
+async def test_a_mistake_in_the_store_reaches_the_callers() -> None:
+    async def fail(batch: list[int]) -> list[int]:
+        raise KeyError(batch[0])
+
+    with pytest.raises(StorageError) as caught:
+        await Batcher(fail).submit(1)
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+async def test_a_full_queue_refuses_at_once() -> None:
+    store = Recorder()
+    batcher = Batcher(store, capacity=2)
+    store.open.clear()
+    first = asyncio.create_task(batcher.submit(0))
+    await asyncio.sleep(0.01)
+    waiting = [asyncio.create_task(batcher.submit(number)) for number in (1, 2)]
+    await asyncio.sleep(0)
+    with pytest.raises(StorageBusy):
+        await batcher.submit(3)
+    store.open.set()
+    assert await asyncio.gather(first, *waiting) == [0, 2, 4]
+
+
+async def test_a_cancelled_caller_takes_nobody_along() -> None:
+    store = Recorder()
+    store.open.clear()
+    batcher = Batcher(store)
+    running = [asyncio.create_task(batcher.submit(number)) for number in (0, 1)]
+    await asyncio.sleep(0.01)
+    waiting = [asyncio.create_task(batcher.submit(number)) for number in (2, 3)]
+    await asyncio.sleep(0)
+    running[0].cancel()
+    waiting[0].cancel()
+    store.open.set()
+    assert await asyncio.gather(running[1], waiting[1]) == [2, 6]
+    assert store.batches == [[0, 1], [3]]
+
+
+async def test_close_finishes_what_waits() -> None:
+    batcher = Batcher(Recorder(), batch_size=1)
+    waiting = [asyncio.create_task(batcher.submit(number)) for number in range(3)]
+    await asyncio.sleep(0)
+    await batcher.close()
+    assert await asyncio.gather(*waiting) == [0, 2, 4]
+    with pytest.raises(StorageUnavailable):
+        await batcher.submit(4)
+    await batcher.close()
+
+
+async def test_around_is_told_the_contexts_of_the_callers() -> None:
+    caller: ContextVar[int] = ContextVar("caller")
+    seen: list[list[int]] = []
+
+    def around(contexts: Sequence[Context]) -> AbstractContextManager[None]:
+        seen.append([context[caller] for context in contexts])
+        return nullcontext()
+
+    batcher = Batcher(Recorder(), around=lambda: around)
+
+    async def call(number: int) -> None:
+        caller.set(number)
+        await batcher.submit(number)
+
+    await asyncio.gather(*map(call, range(3)))
+    assert seen == [[0, 1, 2]]
+
+
+async def test_a_value_that_is_rejected_takes_nobody_along() -> None:
+    async def store(batch: list[int]) -> list[int]:
+        if 13 in batch:
+            raise ValueRejected("13")
+        return batch
+
+    results = await together_or_alone(store, [1, 13, 2])
+    assert results[::2] == [1, 2]
+    assert isinstance(results[1], ValueRejected)
+
+
+async def test_a_store_that_goes_away_is_tried_once() -> None:
+    calls = 0
+
+    async def store(batch: list[int]) -> list[int]:
+        nonlocal calls
+        calls += 1
+        raise StorageUnavailable("gone")
+
+    results = await together_or_alone(store, [1, 2])
+    assert [type(result) for result in results] == [StorageUnavailable] * 2
+    assert calls == 1
