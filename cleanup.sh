@@ -12,13 +12,14 @@ fail() {
 
 # remove ARGUMENTS...: what is there of it.
 remove() {
-    kubectl --namespace "$namespace" delete --ignore-not-found "$@"
+    kubectl --namespace "$namespace" delete --ignore-not-found "$@" | sed '/^No resources found/d'
 }
 
 # remove_namespace: only one that deploy.sh made, and only when nobody else put anything into it.
 remove_namespace() {
-    local left
-    [ -n "$(kubectl get namespace "$namespace" --ignore-not-found --selector app.kubernetes.io/managed-by=orderfood-deploy 2>/dev/null)" ] || return 0
+    local maker left
+    maker=$(kubectl get namespace "$namespace" --output jsonpath='{.metadata.labels.app\.kubernetes\.io/managed-by}')
+    [ "$maker" = orderfood-deploy ] || return 0
     left=$(kubectl --namespace "$namespace" get all,configmaps,secrets,persistentvolumeclaims,ingresses --no-headers --output name |
         grep -v '^configmap/kube-root-ca.crt$' || true)
     if [ -n "$left" ]; then
@@ -42,6 +43,8 @@ for release in order-food database-load postgres; do
     remove pods --selector "app.kubernetes.io/part-of=orderfood,app.kubernetes.io/name=$release-test"
 done
 remove jobs --selector app.kubernetes.io/name=database-load,app.kubernetes.io/instance=database-load
+kubectl --namespace "$namespace" wait pods --for delete --selector app.kubernetes.io/part-of=orderfood --timeout 120s >/dev/null 2>&1 ||
+    fail 'some pods do not end'
 if [ "$data" = --data ]; then
     remove persistentvolumeclaims --selector app.kubernetes.io/name=postgres,app.kubernetes.io/instance=postgres
     remove persistentvolumeclaims --selector app.kubernetes.io/name=order-food,app.kubernetes.io/instance=order-food

@@ -7,6 +7,7 @@
 #   STORAGE_URL   a database that is there already: then no postgres is installed
 #   BUILD_IMAGE   builds an image as `docker build` does (default: docker build on minikube's daemon)
 #   LOAD_IMAGE    brings images into the cluster (default: minikube image load)
+#   TIMEOUT       how long each release may take to become ready (default: 5m)
 #   POSTGRES_VALUES, DATABASE_LOAD_VALUES, ORDER_FOOD_VALUES   a file with values of your own for that release
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -75,7 +76,8 @@ install() {
     shift 2
     if [ -n "$values" ]; then own=(--values "$values"); fi
     storage_values "$release" | helm upgrade --install "$release" "chart/$release" --namespace "$namespace" \
-        --wait --timeout 5m --values - "${own[@]}" "$@" >/dev/null || fail "$release did not become ready: kubectl -n $namespace get pods"
+        --wait --timeout "${TIMEOUT:-5m}" --values - "${own[@]}" "$@" 2>&1 >/dev/null |
+        sed '/found symbolic link/d' >&2 || fail "$release did not become ready: kubectl -n $namespace get pods"
     printf '%s is there\n' "$release"
 }
 

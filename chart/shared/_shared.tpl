@@ -221,7 +221,7 @@ volumeMounts:
   {{- end }}
 {{- end -}}
 
-{{/* `helm test`: places an order through the Service and reads it back, from {root, image, resources}. Its pod has a
+{{/* `helm test`: places an order through the Service and reads it back, from {root, image, url}. Its pod has a
 name label of its own, so that no Service takes it for one of its pods. */}}
 {{- define "orderfood.test" -}}
 {{- $root := .root -}}
@@ -245,10 +245,7 @@ spec:
   containers:
     - name: place-order
       {{- include "orderfood.image" .image | nindent 6 }}
-      command: [python, -c]
-      args:
-        - |
-          {{- $root.Files.Get "files/place_order.py" | nindent 10 }}
+      command: [python, /usr/local/share/orderfood/place_order.py]
       env:
         - name: BASE_URL
           value: {{ .url | quote }}

@@ -35,7 +35,7 @@ def closed(properties: Schema, optional: tuple[str, ...] = ()) -> Schema:
 
 
 def nullable(schema: Schema) -> Schema:
-    """null takes the key's own default."""
+    """Or null, for which a key has its own meaning."""
     return {**schema, "type": [schema["type"], "null"]}
 
 
@@ -84,9 +84,7 @@ FIXTURES = closed(
             {
                 "type": "array",
                 "minItems": 1,
-                "items": closed(
-                    {"id": PRODUCT_ID, "name": NAME, "price": MONEY, "category": NAME}
-                ),
+                "items": closed({"id": PRODUCT_ID, "name": NAME, "price": MONEY, "category": NAME}),
             }
         ),
         "coupons": nullable({"type": "array", "items": {"type": "object", "required": ["code"]}}),
@@ -136,9 +134,7 @@ INIT_CONTAINER = closed({"enabled": FLAG, "image": IMAGE})
 ORDER_FOOD = {
     **PROGRAM,
     "replicaCount": COUNT,
-    "initContainers": closed(
-        {"databaseMigration": INIT_CONTAINER, "databaseLoad": INIT_CONTAINER}
-    ),
+    "initContainers": closed({"databaseMigration": INIT_CONTAINER, "databaseLoad": INIT_CONTAINER}),
     "persistence": closed(CLAIM),
     "topologySpread": closed(
         {

@@ -1,1 +1,0 @@
-../../shared/place_order.py
