@@ -22,7 +22,7 @@ endif
 
 # deploys to the cluster that kubectl knows, in a namespace of its own, and takes it away again
 test-cluster: $(VENV)/test
-	$(BIN)/python -m pytest --exitfirst tests/cluster
+	$(BIN)/python -m pytest --numprocesses 0 --exitfirst tests/cluster
 
 lint: $(VENV)/test
 	$(BIN)/ruff check

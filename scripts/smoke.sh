@@ -37,18 +37,28 @@ order() {
 
 basket='"items": [{"productId": "1", "quantity": 2}, {"productId": "3", "quantity": 1}]'
 
-expect 'health' "$(ask 200 "$base/health")" '{"status":"healthy"}'
-expect 'ready' "$(ask 200 "$base/ready")" '{"status":"ready"}'
-expect 'the menu' "$(ask 200 "$base/api/product")" '"id":"1"' '"id":"10"'
-expect 'one product' "$(ask 200 "$base/api/product/1")" '"name":"Chicken Waffle"' '"price":12.99'
-expect 'an unknown product' "$(ask 404 "$base/api/product/999")" '"code":404'
+answer=$(ask 200 "$base/health")
+expect 'health' "$answer" '{"status":"healthy"}'
+answer=$(ask 200 "$base/ready")
+expect 'ready' "$answer" '{"status":"ready"}'
+answer=$(ask 200 "$base/api/product")
+expect 'the menu' "$answer" '"id":"1"' '"id":"10"'
+answer=$(ask 200 "$base/api/product/1")
+expect 'one product' "$answer" '"name":"Chicken Waffle"' '"price":12.99'
+answer=$(ask 404 "$base/api/product/999")
+expect 'an unknown product' "$answer" '"code":404'
 placed=$(order 200 "{$basket, \"couponCode\": \"SAVE10\"}")
 expect 'an order with SAVE10' "$placed" '"subtotal":35.97' '"discounts":3.6' '"total":32.37'
-expect 'an order with HAPPYHOURS' "$(order 200 "{$basket, \"couponCode\": \"HAPPYHOURS\"}")" '"discounts":6.47'
-expect 'an order without a coupon' "$(order 200 "{$basket}")" '"discounts":0' '"total":35.97'
-expect 'an unknown coupon' "$(order 422 "{$basket, \"couponCode\": \"NOPE\"}")" '"code":422'
+answer=$(order 200 "{$basket, \"couponCode\": \"HAPPYHOURS\"}")
+expect 'an order with HAPPYHOURS' "$answer" '"discounts":6.47'
+answer=$(order 200 "{$basket}")
+expect 'an order without a coupon' "$answer" '"discounts":0' '"total":35.97'
+answer=$(order 422 "{$basket, \"couponCode\": \"NOPE\"}")
+expect 'an unknown coupon' "$answer" '"code":422'
 id=${placed#*\"id\":\"}
 id=${id%%\"*}
-expect 'the order, read back' "$(ask 200 "$base/api/order/$id" --header "api_key: $key")" "$placed"
-expect 'an order without a key' "$(ask 401 --request POST "$base/api/order" --data "{$basket}")" '"code":401'
+answer=$(ask 200 "$base/api/order/$id" --header "api_key: $key")
+expect 'the order, read back' "$answer" "$placed"
+answer=$(ask 401 --request POST "$base/api/order" --data "{$basket}")
+expect 'an order without a key' "$answer" '"code":401'
 printf 'all right: %s\n' "$base"

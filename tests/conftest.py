@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,10 @@ from tests.postgres import NamedServer, NoPostgres, open_server
 
 BACKENDS = os.environ.get("ORDERFOOD_TEST_BACKENDS", "memory,sqlite,postgres").split(",")
 """Which backends the tests run on: a comma-separated part of memory, sqlite and postgres."""
+
+# pytest-tornasync makes loops without asyncio.run: from Python 3.12 on, the first one would warn
+# that there is none yet, unless somebody has said so
+asyncio.set_event_loop(None)
 
 
 @pytest.fixture(autouse=True)
@@ -56,14 +61,14 @@ def memory_url() -> str:
     return "memory://"
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=BACKENDS)
 def storage_url(request: pytest.FixtureRequest) -> str:
     """A fresh, empty, unmigrated database of each backend."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=[name for name in BACKENDS if name != "memory"])
 def shared_url(request: pytest.FixtureRequest) -> str:
     """As storage_url, of the backends that several processes can share."""
     url: str = request.getfixturevalue(f"{request.param}_url")

@@ -8,16 +8,10 @@ from tests.jobs.jobs import run_well
 
 
 @pytest.fixture
-def database(shared_url: str) -> str:
-    """A new database of each kind that two programs can share."""
-    return shared_url
-
-
-@pytest.fixture
-def migrated(database: str) -> str:
+def migrated(shared_url: str) -> str:
     """A database with a schema."""
-    run_well("migrate", STORAGE_URL=database)
-    return database
+    run_well("migrate", STORAGE_URL=shared_url)
+    return shared_url
 
 
 @pytest.fixture

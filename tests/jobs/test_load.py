@@ -104,8 +104,8 @@ def test_json_summary_carries_the_figures(migrated: str) -> None:
     assert (entry["service"], entry["environment"]) == ("database-load", "test")
 
 
-def test_a_missing_schema_names_the_command_to_run(database: str) -> None:
-    line = refusal(run_job("load", STORAGE_URL=database))
+def test_a_missing_schema_names_the_command_to_run(shared_url: str) -> None:
+    line = refusal(run_job("load", STORAGE_URL=shared_url))
     assert str(SCHEMA_VERSION) in line
     assert "database-migration" in line
 

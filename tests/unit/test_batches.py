@@ -107,7 +107,7 @@ async def test_a_cancelled_caller_takes_nobody_along() -> None:
     running[0].cancel()
     waiting[0].cancel()
     store.open.set()
-    assert await asyncio.gather(running[1], waiting[1]) == [2, 6]
+    assert list(await asyncio.gather(running[1], waiting[1])) == [2, 6]
     assert store.batches == [[0, 1], [3]]
 
 

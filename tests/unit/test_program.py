@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from tornado.ioloop import IOLoop
 
 from orderfood import program
 from orderfood.program import Program, Work, require_schema, run_program, storage_of
@@ -32,6 +33,13 @@ def _root_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     root.handlers[:], level = before
     root.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def _current_loop(io_loop: IOLoop) -> Iterator[None]:
+    """asyncio.run leaves no current loop, and pytest-tornasync puts back only one that is."""
+    yield
+    asyncio.set_event_loop(io_loop.asyncio_loop)  # type: ignore[attr-defined]
 
 
 def run(work: Work, *argv: str) -> int:
