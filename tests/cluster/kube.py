@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,14 +20,18 @@ PATIENCE = 180.0
 
 
 def run(
-    *command: str, text: str | None = None, cwd: Path = ROOT, code: int | None = 0, **settings: str
+    *command: str,
+    text: str | None = None,
+    cwd: Path = ROOT,
+    code: int | None = 0,
+    settings: Mapping[str, str] | None = None,
 ) -> str:
     """Runs a command to its end, in the tests' namespace, and returns all it printed."""
     done = subprocess.run(
         command,
         input=text,
         cwd=cwd,
-        env={**os.environ, "NAMESPACE": NAMESPACE, "HELM_NAMESPACE": NAMESPACE, **settings},
+        env={**os.environ, "NAMESPACE": NAMESPACE, "HELM_NAMESPACE": NAMESPACE, **(settings or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -7,13 +7,13 @@ import http.client
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.api.client import KEY, Answer, Client
 
-PAUSE = 0.05
+PAUSE = 0.1
 """Seconds between two requests of one client."""
 
 BASKET = {"items": [{"productId": "1", "quantity": 2}, {"productId": "3", "quantity": 1}]}
@@ -94,16 +94,20 @@ class Stream:
         return answer
 
     def lost_orders(self) -> list[str]:
-        """Which acknowledged orders do not read back as they were answered; asked one by one."""
-        client = Client(self.url)
-        lost = [
-            id_
-            for id_, order in list(self.orders.items())
-            if (answer := client.get(f"/api/order/{id_}", **KEY)).status != 200
-            or answer.json != order
-        ]
+        """Which acknowledged orders are not among the stored ones, as they were answered."""
+        acknowledged = dict(self.orders)
+        stored = {order["id"]: order for order in self._stored_orders()}
+        return [id_ for id_, order in acknowledged.items() if stored.get(id_) != order]
+
+    def _stored_orders(self) -> Iterator[Any]:
+        client, cursor = Client(self.url), ""
+        while True:
+            page = client.get(f"/api/order?limit=100{cursor}", **KEY).json
+            yield from page["orders"]
+            if "nextCursor" not in page:
+                break
+            cursor = f"&cursor={page['nextCursor']}"
         client.close()
-        return lost
 
 
 def _sample(kind: str, client: Client, ask: Ask) -> Sample:
