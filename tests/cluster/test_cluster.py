@@ -17,8 +17,8 @@ from tests.cluster.jaeger import Jaeger
 from tests.cluster.kube import kubectl, wait_until
 from tests.cluster.stream import Sample, Stream
 from tests.cluster.timeline import Timeline
-from tests.cluster.versions import BROKEN, EXPAND, add_migration, copy_tree
 from tests.processes import ROOT
+from tests.versions import BROKEN, EXPAND, add_migration, copy_tree
 
 MENU = json.loads((ROOT / "fixtures" / "products.json").read_text())
 OLD_PRICE, NEW_PRICE = MENU[0]["price"], 13.49

@@ -95,6 +95,8 @@ OK, UNAVAILABLE, FAILED = "#3d9a5b", "#e58a2c", "#d1453b"
 
 
 def colour_of(status: str) -> str:
+    if status == "Init:0/1":  # the one init container that is on
+        status = "Init:0/2"
     return COLOURS.get(status, COLOURS["failed"])
 
 

@@ -3,12 +3,13 @@ migration."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 from storage import SCHEMA_VERSION
-from tests.cluster import kube
 from tests.processes import ROOT
 
 EXPAND = "ALTER TABLE orders ADD COLUMN gift_note text;\n"
@@ -19,8 +20,14 @@ BROKEN = "SELECT no_such_column FROM orders;\n"
 
 def copy_tree(folder: Path) -> Path:
     """What a clone of this tree would hold, with what is not committed yet."""
-    listed = kube.run("git", "ls-files", "--cached", "--others", "--exclude-standard")
-    for name in listed.splitlines():
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(lambda name: os.path.lexists(ROOT / name), listed.stdout.splitlines()):
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target, follow_symlinks=False)
