@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,9 +22,17 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from orderfood import contract, errors, service, wire
 from orderfood.accesslog import log_access
 from orderfood.errors import FieldError, InvalidRequest, Refusal, TooManyRequests
+from orderfood.httptools_server import Exchange
 from orderfood.linger import linger
 from orderfood.pricing import Basket, parse_product_id
 from orderfood.ratelimit import RateLimiter, client_address
+from orderfood.responses import (
+    common_headers,
+    has_current,
+    negotiate,
+    read_headers,
+    request_id,
+)
 from orderfood.service import CREATE_ORDER, READ_ORDER, Shop
 from orderfood.settings import Settings
 from orderfood.wire import Encoded
@@ -57,6 +64,28 @@ class Context:
     draining: bool = False
     active: int = 0
     """Requests in flight."""
+
+    def observe(
+        self,
+        *,
+        method: str,
+        route: str,
+        status: int,
+        seconds: float,
+        request_id: str,
+        user: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Takes note of a request that is answered, whoever has answered it."""
+        log_access(
+            method=method,
+            route=route,
+            status=status,
+            seconds=seconds,
+            request_id=request_id,
+            user=user,
+            reason=reason,
+        )
 
 
 # --- from an exception to an answer ---
@@ -175,28 +204,14 @@ class ApiHandler(RequestHandler):
     def set_default_headers(self) -> None:
         self.clear_header("Server")
         self.set_header("X-Request-ID", self.request_id)
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self._allow_origin()
+        origins = self.context.settings.cors_allowed_origins
+        for name, value in common_headers(origins, self.request.headers.get("Origin")):
+            self.add_header(name, value)
 
     @cached_property
     def request_id(self) -> str:
         """The client's name for this request if it is a good one, else a new one."""
-        sent = self.request.headers.get("X-Request-ID", "")
-        if len(sent) <= 128 and _VISIBLE.fullmatch(sent):
-            return sent
-        return uuid.uuid4().hex
-
-    def _allow_origin(self) -> None:
-        allowed = self.context.settings.cors_allowed_origins
-        origin = self.request.headers.get("Origin")
-        if allowed == ("*",):
-            self.set_header("Access-Control-Allow-Origin", "*")
-        else:
-            self.add_header("Vary", "Origin")
-            if origin not in allowed:
-                return
-            self.set_header("Access-Control-Allow-Origin", origin)
-        self.set_header("Access-Control-Expose-Headers", EXPOSED_HEADERS)
+        return request_id(self.request.headers.get("X-Request-ID"))
 
     async def prepare(self) -> None:
         try:
@@ -296,9 +311,9 @@ class ApiHandler(RequestHandler):
         return "Expect" in self.request.headers
 
     @property
-    def connection(self) -> HTTP1Connection:
+    def connection(self) -> HTTP1Connection | Exchange:
         """The connection that this request came on."""
-        return cast(HTTP1Connection, self.request.connection)
+        return cast(HTTP1Connection | Exchange, self.request.connection)
 
     def _body_follows(self) -> bool:
         headers = self.request.headers
@@ -338,13 +353,18 @@ class ApiHandler(RequestHandler):
 
     def write_encoded(self, encoded: Encoded, content_type: str = wire.JSON_TYPE) -> None:
         """Answers with a body that is ready to send, or with 304 where the client has it."""
-        self.set_header("Content-Type", content_type)
-        self.set_header("Cache-Control", "no-cache")
-        self.set_header("ETag", encoded.etag)
-        if self.check_etag_header():
+        item = negotiate(encoded, self.request.headers.get("Accept-Encoding"))
+        self.clear_header("Content-Type")
+        for name, value in read_headers(item, content_type):
+            self.add_header(name, value)
+        if has_current(self.request.headers.get("If-None-Match"), item.etag):
             self.set_status(304)
         else:
-            self.write(encoded.body)
+            self.write(item.body)
+
+    def check_etag_header(self) -> bool:
+        """Never: write_encoded has judged it."""
+        return False
 
     def compute_etag(self) -> str | None:
         """None: who has an ETag sets it."""
@@ -397,7 +417,7 @@ class ApiHandler(RequestHandler):
 
     def log(self) -> None:
         """Writes the request's line into the access log."""
-        log_access(
+        self.context.observe(
             method=self.method,
             route=self.route,
             status=self.get_status(),
@@ -418,9 +438,6 @@ def is_json(content_type: str | None) -> bool:
 
 
 ALLOWED_HEADERS = "api_key, x-api-key, content-type, idempotency-key"
-EXPOSED_HEADERS = (
-    "X-Request-ID, ETag, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
-)
 
 
 # --- the routes ---

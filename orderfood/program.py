@@ -50,6 +50,8 @@ class Program:
     add_arguments: Callable[[argparse.ArgumentParser], object] = lambda parser: None
     expected_errors: tuple[type[Exception], ...] = ()
     """What the work may raise, beside StorageError, to say that it could not be done."""
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    """What makes the event loop; None is asyncio's own."""
 
 
 def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
@@ -63,7 +65,8 @@ def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
     try:
         settings = read_settings()
         configure_logging(settings, program.name)
-        asyncio.run(_until_signal(program, program.work(settings, arguments)))
+        with asyncio.Runner(loop_factory=program.loop_factory) as runner:
+            runner.run(_until_signal(program, program.work(settings, arguments)))
     except SettingsError as error:
         return _refuse(program, error, 2)
     except _Stopped as error:

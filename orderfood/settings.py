@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LogFormat = Literal["text", "json"]
+HTTPServerName = Literal["httptools", "tornado"]
 
 
 class SettingsError(Exception):
@@ -48,6 +49,7 @@ class Settings:
     cors_allowed_origins: tuple[str, ...]
     """Origins as browsers send them, or ``("*",)``."""
     drain_seconds: float
+    http_server: HTTPServerName
     rate_limit: RateLimitItem | None
     """None when requests are not limited."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
@@ -89,6 +91,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         log_format=read("LOG_FORMAT", _log_format),
         cors_allowed_origins=read("CORS_ALLOWED_ORIGINS", _origins),
         drain_seconds=read("DRAIN_SECONDS", _seconds),
+        http_server=read("HTTP_SERVER", _http_server),
         rate_limit=read("RATE_LIMIT", _rate_limit),
         trusted_proxies=read("TRUSTED_PROXIES", _networks),
     )
@@ -202,6 +205,11 @@ _SETTINGS = {
         " skips the wait",
         _SECONDS,
     ),
+    "HTTP_SERVER": _Setting(
+        "httptools",
+        "who parses HTTP: httptools, a parser in C, or tornado, Tornado's own server",
+        "httptools or tornado",
+    ),
     "RATE_LIMIT": _Setting(
         "off",
         "how many requests a client may send, such as 100/minute: counted for each key, or else for"
@@ -280,6 +288,10 @@ def _folder(value: str) -> Path:
 
 def _label(value: str) -> str:
     return _matching(r"[^\s\x00-\x1f\x7f\ud800-\udfff]{1,100}", value)
+
+
+def _http_server(value: str) -> HTTPServerName:
+    return cast(HTTPServerName, _matching(r"httptools|tornado", value.lower()))
 
 
 def _rate_limit(value: str) -> RateLimitItem | None:

@@ -1,0 +1,171 @@
+"""The catalogue's two reads, answered before Tornado's handlers are reached.
+
+Most requests read the menu, and their answers are ready to send; what a RequestHandler does around
+them costs several times what they need. So a plain HTTPMessageDelegate takes those that are
+simple, on either server, and hands all others on. tests/api/test_front.py holds both ways to the
+same headers, log lines and metrics.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable
+from functools import lru_cache
+
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+    format_timestamp,
+)
+
+from orderfood import handlers
+from orderfood.handlers import Context
+from orderfood.httptools_server import Exchange, RequestHeaders
+from orderfood.responses import common_headers, has_current, negotiate, read_headers, request_id
+from orderfood.wire import Encoded
+
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+"""Hosts that are certainly good; Tornado judges any other."""
+
+LIST = handlers.ProductsHandler.route
+ONE = handlers.ProductHandler.route
+_PREFIX = "/api/product/"
+
+
+class Front(HTTPServerConnectionDelegate):
+    """Takes the simple reads and hands everything else on to ``app``."""
+
+    def __init__(self, app: HTTPServerConnectionDelegate, context: Context) -> None:
+        self.app = app
+        self.context = context
+        self._date = ""
+        self._dated_at = 0
+
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        return _Request(self, server_conn, request_conn)
+
+    def on_close(self, server_conn: object) -> None:
+        self.app.on_close(server_conn)
+
+    def find(self, start_line: RequestStartLine) -> tuple[str, Encoded] | None:
+        """The route and the body of a simple read; None for all other requests, and while the
+        catalogue is not known to be fresh."""
+        if start_line.method not in ("GET", "HEAD") or self.context.limiter is not None:
+            return None
+        path = start_line.path.partition("?")[0]
+        snapshot = self.context.shop.catalogue.fresh
+        if snapshot is None or not path.startswith("/api/product"):
+            return None
+        if path in ("/api/product", _PREFIX):
+            return LIST, snapshot.menu
+        product = snapshot.encoded.get(path.removeprefix(_PREFIX))
+        return None if product is None else (ONE, product)
+
+    def date(self) -> str:
+        """The Date header, made once a second."""
+        now = int(time.time())
+        if now != self._dated_at:
+            self._dated_at, self._date = now, format_timestamp(now)
+        return self._date
+
+
+class _Request(HTTPMessageDelegate):
+    """One request, until it is clear who answers it."""
+
+    __slots__ = ("_began", "_conn", "_front", "_headers", "_inner", "_method", "_read", "_server")
+
+    def __init__(self, front: Front, server_conn: object, request_conn: HTTPConnection) -> None:
+        self._front = front
+        self._server = server_conn
+        self._conn = request_conn
+        self._inner: HTTPMessageDelegate | None = None
+        self._read: tuple[str, Encoded] | None = None
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        assert isinstance(start_line, RequestStartLine)
+        self._began = time.perf_counter()
+        self._read = self._front.find(start_line)
+        if self._read is None or not _HOST.fullmatch(_find(headers, b"host") or ""):
+            self._inner = self._front.app.start_request(self._server, self._conn)
+            return self._inner.headers_received(start_line, headers)
+        self._method, self._headers = start_line.method, headers
+        self._front.context.active += 1
+        return None
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        return self._inner.data_received(chunk) if self._inner is not None else None
+
+    def finish(self) -> None:
+        if self._inner is not None:
+            self._inner.finish()
+        else:
+            self._answer()
+
+    def on_connection_close(self) -> None:
+        if self._inner is not None:
+            self._inner.on_connection_close()
+        elif self._read is not None:
+            self._front.context.active -= 1
+
+    def _answer(self) -> None:
+        assert self._read is not None
+        front, headers = self._front, self._headers
+        route, item = self._read
+        item = negotiate(item, _find(headers, b"accept-encoding"))
+        current = has_current(_find(headers, b"if-none-match"), item.etag)
+        id_ = request_id(_find(headers, b"x-request-id"))
+        origin = _find(headers, b"origin")
+        head = static_head(item, current, front.context.settings.cors_allowed_origins, origin)
+        body = b"" if current or self._method == "HEAD" else item.body
+        if isinstance(self._conn, Exchange):
+            date = f"Date: {front.date()}\r\nX-Request-ID: {id_}".encode("latin-1")
+            self._conn.send(head + date, body)
+        else:
+            self._send_by_tornado(head, front.date(), id_, body)
+        front.context.active -= 1
+        front.context.observe(
+            method=self._method,
+            route=route,
+            status=304 if current else 200,
+            seconds=time.perf_counter() - self._began,
+            request_id=id_,
+        )
+
+    def _send_by_tornado(self, head: bytes, date: str, id_: str, body: bytes) -> None:
+        status, *lines = head.decode("latin-1").split("\r\n")[:-1]
+        _, code, reason = status.split(" ", 2)
+        headers = HTTPHeaders()
+        for line in lines:
+            name, _, value = line.partition(": ")
+            headers.add(name, value)
+        headers["Date"], headers["X-Request-ID"] = date, id_
+        self._conn.write_headers(ResponseStartLine("HTTP/1.1", int(code), reason), headers, body)
+        self._conn.finish()
+
+
+def _find(headers: HTTPHeaders, name: bytes) -> str | None:
+    if isinstance(headers, RequestHeaders):
+        return headers.find(name)
+    return headers.get(name.decode("ascii"))
+
+
+@lru_cache(maxsize=4096)
+def static_head(
+    item: Encoded, current: bool, origins: tuple[str, ...], origin: str | None
+) -> bytes:
+    """The status line and those headers of an answer that are the same for every request."""
+    lines = ["HTTP/1.1 304 Not Modified" if current else "HTTP/1.1 200 OK"]
+    headers = [*read_headers(item), *common_headers(origins, origin)]
+    if not current:
+        headers.append(("Content-Length", str(len(item.body))))
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
