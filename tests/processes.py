@@ -39,12 +39,14 @@ def command(program: str, *arguments: str) -> list[str]:
     return [sys.executable, "-W", "error", "-m", MODULES[program], *arguments]
 
 
-def run(program: str, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
-    """Runs a program to its end."""
+def run(
+    program: str, *arguments: str, tree: Path = ROOT, **settings: object
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program to its end; ``tree`` is whose."""
     return subprocess.run(
         command(program, *arguments),
-        env=environment(**settings),
-        cwd=ROOT,
+        env=environment(**{"PYTHONPATH": tree, **settings}),
+        cwd=tree,
         capture_output=True,
         text=True,
         timeout=120,
@@ -107,12 +109,12 @@ class RunningServer:
 
 
 @contextmanager
-def serving(url: str, **settings: object) -> Iterator[RunningServer]:
-    """A server on a free port, ended when the block ends."""
+def serving(url: str, *, tree: Path = ROOT, **settings: object) -> Iterator[RunningServer]:
+    """A server on a free port, ended when the block ends; ``tree`` is whose."""
     process = subprocess.Popen(
         command("order-food"),
-        env=environment(**{"STORAGE_URL": url, "PORT": 0, **settings}),
-        cwd=ROOT,
+        env=environment(**{"PYTHONPATH": tree, "STORAGE_URL": url, "PORT": 0, **settings}),
+        cwd=tree,
         stdout=subprocess.PIPE,
         text=True,
     )

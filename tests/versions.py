@@ -3,10 +3,8 @@ migration."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 from storage import SCHEMA_VERSION
@@ -18,20 +16,13 @@ EXPAND = "ALTER TABLE orders ADD COLUMN gift_note text;\n"
 BROKEN = "SELECT no_such_column FROM orders;\n"
 
 
+LEFT_OUT = (".git", ".venv", ".tox", ".*_cache", ".hypothesis", "build", "*.egg-info", "*.db*")
+
+
 def copy_tree(folder: Path) -> Path:
     """What a clone of this tree would hold, with what is not committed yet."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(lambda name: os.path.lexists(ROOT / name), listed.stdout.splitlines()):
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, target, follow_symlinks=False)
-    return folder
+    ignored = shutil.ignore_patterns(*LEFT_OUT, "__pycache__")
+    return shutil.copytree(ROOT, folder, symlinks=True, ignore=ignored, dirs_exist_ok=True)
 
 
 def add_migration(tree: Path, steps: int, statement: str) -> None:
