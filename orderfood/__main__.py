@@ -8,10 +8,11 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from fixtures import FixtureError, read_fixtures
 from orderfood.app import build_app
-from orderfood.catalogue import CatalogueCache
+from orderfood.catalogue import CatalogueCache, Snapshot
 from orderfood.front import Front
 from orderfood.handlers import Context
 from orderfood.logs import say
@@ -19,7 +20,7 @@ from orderfood.observed import ObservedStorage
 from orderfood.program import Program, require_schema, run_program, storage_of
 from orderfood.ratelimit import RateLimiter
 from orderfood.server import ListenError, Server, serve_until_signal
-from orderfood.service import Shop
+from orderfood.service import Shop, hash_key
 from orderfood.settings import Settings
 from storage import Storage
 from storage.errors import StorageError
@@ -39,12 +40,29 @@ async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
         await prepare_storage(inner, settings)
         storage = ObservedStorage(inner)
         limiter = RateLimiter(settings.rate_limit) if settings.rate_limit else None
-        context = Context(Shop(storage, CatalogueCache(storage)), settings, limiter)
+        warn = partial(warn_of_sample_keys, settings.environment)
+        catalogue = CatalogueCache(storage, on_change=warn)
+        context = Context(Shop(storage, catalogue), settings, limiter)
         async with background(context):
             server = Server(Front(build_app(context), context), context)
             url = await server.listen(settings.host, settings.port)
             say(logger, f"order-food listens on {url}", url=url)
             await serve_until_signal(server, settings.drain_seconds)
+
+
+SAMPLE_KEYS = ("apitest", "apitest-readonly")
+"""What the packaged users have, and everybody knows."""
+
+PRODUCTION = ("prod", "production")
+
+
+def warn_of_sample_keys(environment: str, snapshot: Snapshot) -> None:
+    """Says so when production is open to whoever has read the README."""
+    if environment not in PRODUCTION:
+        return
+    for key in SAMPLE_KEYS:
+        if hash_key(key) in snapshot.keys:
+            logger.warning("the sample key %r opens this shop: load users of your own", key)
 
 
 async def prepare_storage(storage: Storage, settings: Settings) -> None:

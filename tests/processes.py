@@ -39,14 +39,12 @@ def command(program: str, *arguments: str) -> list[str]:
     return [sys.executable, "-W", "error", "-m", MODULES[program], *arguments]
 
 
-def run(
-    program: str, *arguments: str, tree: Path = ROOT, **settings: object
-) -> subprocess.CompletedProcess[str]:
-    """Runs a program to its end; ``tree`` is whose."""
+def run(program: str, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Runs a program to its end. PYTHONPATH names another tree than this one."""
     return subprocess.run(
         command(program, *arguments),
-        env=environment(**{"PYTHONPATH": tree, **settings}),
-        cwd=tree,
+        env=environment(**settings),
+        cwd=str(settings.get("PYTHONPATH", ROOT)),
         capture_output=True,
         text=True,
         timeout=120,
@@ -109,12 +107,12 @@ class RunningServer:
 
 
 @contextmanager
-def serving(url: str, *, tree: Path = ROOT, **settings: object) -> Iterator[RunningServer]:
-    """A server on a free port, ended when the block ends; ``tree`` is whose."""
+def serving(url: str, **settings: object) -> Iterator[RunningServer]:
+    """A server on a free port, ended when the block ends. PYTHONPATH names another tree."""
     process = subprocess.Popen(
         command("order-food"),
-        env=environment(**{"PYTHONPATH": tree, "STORAGE_URL": url, "PORT": 0, **settings}),
-        cwd=tree,
+        env=environment(**{"STORAGE_URL": url, "PORT": 0, **settings}),
+        cwd=str(settings.get("PYTHONPATH", ROOT)),
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -53,13 +53,13 @@ def test_old_and_new_code_serve_side_by_side_on_one_schema(
     shared_database: str, next_version: Path
 ) -> None:
     with serving(shared_database) as old:
-        too_early = run("order-food", tree=next_version, STORAGE_URL=shared_database, PORT=0)
+        too_early = run("order-food", PYTHONPATH=next_version, STORAGE_URL=shared_database, PORT=0)
         assert too_early.returncode == 1
         assert "run database-migration first" in too_early.stderr
-        migrated = run("database-migration", tree=next_version, STORAGE_URL=shared_database)
+        migrated = run("database-migration", PYTHONPATH=next_version, STORAGE_URL=shared_database)
         assert f"applied {SCHEMA_VERSION + 1:04}_step" in migrated.stdout
         with (
-            serving(shared_database, tree=next_version) as new,
+            serving(shared_database, PYTHONPATH=next_version) as new,
             connect(old.url) as one,
             connect(new.url) as other,
         ):
