@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fixtures import FixtureError, read_fixtures
 from orderfood.app import build_app
@@ -17,13 +18,19 @@ from orderfood.front import Front
 from orderfood.handlers import Context
 from orderfood.logs import say
 from orderfood.observed import ObservedStorage
+from orderfood.observer import RequestObserver
 from orderfood.program import Program, require_schema, run_program, storage_of
 from orderfood.ratelimit import RateLimiter
 from orderfood.server import ListenError, Server, serve_until_signal
 from orderfood.service import Shop, hash_key
 from orderfood.settings import Settings
+from orderfood.telemetry import current_tracing
 from storage import Storage
 from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from orderfood.metrics import Metrics
+    from orderfood.traced import RequestTracer
 
 logger = logging.getLogger("order-food")
 
@@ -38,16 +45,47 @@ async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
     """Serves until a signal comes."""
     async with storage_of(settings) as inner:
         await prepare_storage(inner, settings)
-        storage = ObservedStorage(inner)
-        limiter = RateLimiter(settings.rate_limit) if settings.rate_limit else None
-        warn = partial(warn_of_sample_keys, settings.environment)
-        catalogue = CatalogueCache(storage, on_change=warn)
-        context = Context(Shop(storage, catalogue), settings, limiter)
+        context = new_context(settings, inner)
         async with background(context):
-            server = Server(Front(build_app(context), context), context)
+            tracer = request_tracer()
+            front = Front(build_app(context, tracer), context, tracer)
+            server = Server(front, context)
             url = await server.listen(settings.host, settings.port)
             say(logger, f"order-food listens on {url}", url=url)
             await serve_until_signal(server, settings.drain_seconds)
+
+
+def new_context(settings: Settings, inner: Storage) -> Context:
+    """The shop on this storage, and who watches over it."""
+    metrics = new_metrics(settings, inner)
+    storage = ObservedStorage(inner, metrics=metrics)
+    warn = partial(warn_of_sample_keys, settings.environment)
+    catalogue = CatalogueCache(storage, on_change=warn)
+    limiter = RateLimiter(settings.rate_limit) if settings.rate_limit else None
+    if metrics is None:
+        return Context(Shop(storage, catalogue), settings, limiter)
+    metrics.watch(catalogue)
+    shop = Shop(storage, catalogue, on_placed=metrics.order_placed)
+    return Context(shop, settings, limiter, RequestObserver(metrics))
+
+
+def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:
+    """None when nobody wants them; then their library is not imported either."""
+    if not settings.enable_metrics:
+        return None
+    from orderfood.metrics import Metrics
+
+    return Metrics(settings, storage)
+
+
+def request_tracer() -> RequestTracer | None:
+    """None when no request is traced; then the instrumentation is not imported either."""
+    tracing = current_tracing()
+    if tracing is None:
+        return None
+    from orderfood.traced import RequestTracer
+
+    return RequestTracer(tracing)
 
 
 SAMPLE_KEYS = ("apitest", "apitest-readonly")

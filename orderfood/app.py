@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
+from tornado.httputil import HTTPServerRequest
 from tornado.routing import URLSpec
-from tornado.web import Application, RequestHandler
+from tornado.web import Application, RequestHandler, _HandlerDelegate
 
 from orderfood import handlers
 from orderfood.handlers import ApiHandler, Context
+
+if TYPE_CHECKING:
+    from orderfood.traced import RequestTracer
 
 ROUTES: list[tuple[str, type[ApiHandler]]] = [
     (r"/api/product/?", handlers.ProductsHandler),
@@ -22,17 +26,38 @@ ROUTES: list[tuple[str, type[ApiHandler]]] = [
     (r"/docs/([^/]+)", handlers.DocsAssetHandler),
     (r"/health", handlers.HealthHandler),
     (r"/ready", handlers.ReadyHandler),
+    (r"/metrics", handlers.MetricsHandler),
 ]
 
 
-def build_app(context: Context) -> Application:
+def build_app(context: Context, tracer: RequestTracer | None = None) -> Application:
     """The application; it holds no state but ``context``."""
-    return Application(
+    return _Application(
+        tracer,
         [URLSpec(pattern, handler) for pattern, handler in ROUTES],
         default_handler_class=handlers.NotFoundHandler,
         log_function=_log,
         context=context,
     )
+
+
+class _Application(Application):
+    """Picks the handler with a span around it for requests that are traced; Front has asked."""
+
+    def __init__(self, tracer: RequestTracer | None, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._tracer = tracer
+
+    def get_handler_delegate(
+        self,
+        request: HTTPServerRequest,
+        target_class: type[RequestHandler],
+        *args: Any,
+        **kwargs: Any,
+    ) -> _HandlerDelegate:
+        if self._tracer is not None and self._tracer.sampled:
+            target_class = self._tracer.traced(cast(type[ApiHandler], target_class))
+        return super().get_handler_delegate(request, target_class, *args, **kwargs)
 
 
 def _log(handler: RequestHandler) -> None:

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Awaitable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from tornado.httputil import (
     HTTPConnection,
@@ -25,9 +26,12 @@ from tornado.httputil import (
 
 from orderfood import handlers
 from orderfood.handlers import Context
-from orderfood.httptools_server import Exchange, RequestHeaders
+from orderfood.httptools_server import Exchange
 from orderfood.responses import common_headers, has_current, negotiate, read_headers, request_id
 from orderfood.wire import Encoded
+
+if TYPE_CHECKING:
+    from orderfood.traced import RequestTracer
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 """Hosts that are certainly good; Tornado judges any other."""
@@ -40,9 +44,15 @@ _PREFIX = "/api/product/"
 class Front(HTTPServerConnectionDelegate):
     """Takes the simple reads and hands everything else on to ``app``."""
 
-    def __init__(self, app: HTTPServerConnectionDelegate, context: Context) -> None:
+    def __init__(
+        self,
+        app: HTTPServerConnectionDelegate,
+        context: Context,
+        tracer: RequestTracer | None = None,
+    ) -> None:
         self.app = app
         self.context = context
+        self.tracer = tracer
         self._date = ""
         self._dated_at = 0
 
@@ -79,7 +89,17 @@ class Front(HTTPServerConnectionDelegate):
 class _Request(HTTPMessageDelegate):
     """One request, until it is clear who answers it."""
 
-    __slots__ = ("_began", "_conn", "_front", "_headers", "_inner", "_method", "_read", "_server")
+    __slots__ = (
+        "_began",
+        "_conn",
+        "_front",
+        "_headers",
+        "_inner",
+        "_method",
+        "_read",
+        "_received",
+        "_server",
+    )
 
     def __init__(self, front: Front, server_conn: object, request_conn: HTTPConnection) -> None:
         self._front = front
@@ -87,22 +107,29 @@ class _Request(HTTPMessageDelegate):
         self._conn = request_conn
         self._inner: HTTPMessageDelegate | None = None
         self._read: tuple[str, Encoded] | None = None
+        self._received = 0
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         assert isinstance(start_line, RequestStartLine)
         self._began = time.perf_counter()
-        self._read = self._front.find(start_line)
-        if self._read is None or not _HOST.fullmatch(_find(headers, b"host") or ""):
+        tracer = self._front.tracer
+        if tracer is None or not tracer.enter(headers):
+            self._read = self._front.find(start_line)
+        if self._read is None or not _HOST.fullmatch(headers.get("Host", "")):
             self._inner = self._front.app.start_request(self._server, self._conn)
             return self._inner.headers_received(start_line, headers)
         self._method, self._headers = start_line.method, headers
         self._front.context.active += 1
+        self._front.context.observer.begin(start_line.method, self._read[0])
         return None
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        return self._inner.data_received(chunk) if self._inner is not None else None
+        if self._inner is not None:
+            return self._inner.data_received(chunk)
+        self._received += len(chunk)
+        return None
 
     def finish(self) -> None:
         if self._inner is not None:
@@ -120,10 +147,10 @@ class _Request(HTTPMessageDelegate):
         assert self._read is not None
         front, headers = self._front, self._headers
         route, item = self._read
-        item = negotiate(item, _find(headers, b"accept-encoding"))
-        current = has_current(_find(headers, b"if-none-match"), item.etag)
-        id_ = request_id(_find(headers, b"x-request-id"))
-        origin = _find(headers, b"origin")
+        item = negotiate(item, headers.get("Accept-Encoding"))
+        current = has_current(headers.get("If-None-Match"), item.etag)
+        id_ = request_id(headers.get("X-Request-ID"))
+        origin = headers.get("Origin")
         head = static_head(item, current, front.context.settings.cors_allowed_origins, origin)
         body = b"" if current or self._method == "HEAD" else item.body
         if isinstance(self._conn, Exchange):
@@ -132,12 +159,16 @@ class _Request(HTTPMessageDelegate):
         else:
             self._send_by_tornado(head, front.date(), id_, body)
         front.context.active -= 1
-        front.context.observe(
+        front.context.observer.end(
             method=self._method,
             route=route,
             status=304 if current else 200,
             seconds=time.perf_counter() - self._began,
             request_id=id_,
+            user=None,
+            reason=None,
+            received=self._received,
+            sent=len(body),
         )
 
     def _send_by_tornado(self, head: bytes, date: str, id_: str, body: bytes) -> None:
@@ -150,12 +181,6 @@ class _Request(HTTPMessageDelegate):
         headers["Date"], headers["X-Request-ID"] = date, id_
         self._conn.write_headers(ResponseStartLine("HTTP/1.1", int(code), reason), headers, body)
         self._conn.finish()
-
-
-def _find(headers: HTTPHeaders, name: bytes) -> str | None:
-    if isinstance(headers, RequestHeaders):
-        return headers.find(name)
-    return headers.get(name.decode("ascii"))
 
 
 @lru_cache(maxsize=4096)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, cast
 
@@ -20,10 +20,11 @@ from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from orderfood import contract, errors, service, wire
-from orderfood.accesslog import log_access
 from orderfood.errors import FieldError, InvalidRequest, Refusal, TooManyRequests
 from orderfood.httptools_server import Exchange
 from orderfood.linger import linger
+from orderfood.logs import request_id as logged_request_id
+from orderfood.observer import RequestObserver
 from orderfood.pricing import Basket, parse_product_id
 from orderfood.ratelimit import RateLimiter, client_address
 from orderfood.responses import (
@@ -61,31 +62,11 @@ class Context:
     shop: Shop
     settings: Settings
     limiter: RateLimiter | None = None
+    observer: RequestObserver = field(default_factory=RequestObserver)
+    """Told of each request when it begins and when it has ended."""
     draining: bool = False
     active: int = 0
     """Requests in flight."""
-
-    def observe(
-        self,
-        *,
-        method: str,
-        route: str,
-        status: int,
-        seconds: float,
-        request_id: str,
-        user: str | None = None,
-        reason: str | None = None,
-    ) -> None:
-        """Takes note of a request that is answered, whoever has answered it."""
-        log_access(
-            method=method,
-            route=route,
-            status=status,
-            seconds=seconds,
-            request_id=request_id,
-            user=user,
-            reason=reason,
-        )
 
 
 # --- from an exception to an answer ---
@@ -122,6 +103,32 @@ _STORED_MESSAGES: dict[type, str] = {
     stored.CouponUsedUp: "the coupon is used up",
     stored.OrderNotCancellable: "the order cannot be cancelled",
 }
+
+
+_STORED_REASONS: dict[type, str] = {
+    stored.OrderNotFound: "no_such_order",
+    stored.IdempotencyConflict: "idempotency_conflict",
+    stored.CouponUsedUp: "coupon_used_up",
+    stored.OrderNotCancellable: "not_cancellable",
+    stored.StorageBusy: "store_busy",
+}
+
+_REASONS: dict[int, str] = {
+    404: "not_found",
+    405: "method",
+    413: "body_size",
+    415: "media_type",
+    500: "defect",
+    503: "store",
+}
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a request is not answered as it wished: a fixed word, for logs, metrics and spans."""
+    if isinstance(error, Refusal):
+        return error.reason
+    status = status_of(error)
+    return _STORED_REASONS.get(type(error)) or _REASONS.get(status, f"http_{status}")
 
 
 def status_of(error: BaseException) -> int:
@@ -178,11 +185,13 @@ class ApiHandler(RequestHandler):
             self.method = "OTHER"
         self.error: BaseException | None = None
         self._body = bytearray()
+        self._received = 0
         self._refused = False
         self._close_after = False
         self._body_complete = False
-        self._in_flight = True
+        self.in_flight = True
         self.context.active += 1
+        self.context.observer.begin(self.method, self.route)
 
     @property
     def context(self) -> Context:
@@ -214,6 +223,7 @@ class ApiHandler(RequestHandler):
         return request_id(self.request.headers.get("X-Request-ID"))
 
     async def prepare(self) -> None:
+        logged_request_id.set(self.request_id)
         try:
             await self._check_head()
         except Exception as error:
@@ -277,6 +287,7 @@ class ApiHandler(RequestHandler):
         return value.decode("utf-8", "replace")
 
     def data_received(self, chunk: bytes) -> asyncio.Future[None] | None:
+        self._received += len(chunk)
         if self._refused:
             return None
         self._body += chunk
@@ -405,27 +416,41 @@ class ApiHandler(RequestHandler):
         self._end()
 
     def on_connection_close(self) -> None:
-        if self._in_flight and not self._body_complete:
-            self.set_status(499, "Client Closed Request")
+        if self.in_flight and not self._body_complete:
+            if not self._headers_written:
+                self.set_status(499, "Client Closed Request")
             self._end()
             self.log()
 
     def _end(self) -> None:
-        if self._in_flight:
-            self._in_flight = False
+        if self.in_flight:
+            self.in_flight = False
             self.context.active -= 1
 
     def log(self) -> None:
-        """Writes the request's line into the access log."""
-        self.context.observe(
+        """Tells how the request has ended: once for each that began."""
+        self.context.observer.end(
             method=self.method,
             route=self.route,
             status=self.get_status(),
             seconds=self.request.request_time(),
             request_id=self.request_id,
             user=self.user.id if self.user else None,
-            reason=self.error.reason if isinstance(self.error, Refusal) else None,
+            reason=self.reason,
+            received=self._received,
+            sent=self._sent(),
         )
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is not answered as it wished; None when it is."""
+        return None if self.error is None else reason_of(self.error)
+
+    def _sent(self) -> int:
+        """Bytes of the answer's body."""
+        if self.method == "HEAD":
+            return 0
+        return int(self._headers.get("Content-Length", 0))
 
 
 def is_json(content_type: str | None) -> bool:
@@ -614,6 +639,21 @@ class ReadyHandler(ApiHandler):
         self.set_status(503)
         self.set_header("Retry-After", RETRY_AFTER)
         self.write_json(wire.error_json(503, reason, self.request_id))
+
+
+class MetricsHandler(ApiHandler):
+    """What was counted, for Prometheus."""
+
+    route = "/metrics"
+    limited = False
+
+    async def on_get(self) -> None:
+        metrics = self.context.observer.metrics
+        if metrics is None:
+            raise HTTPError(404)
+        self.set_header("Content-Type", metrics.CONTENT_TYPE)
+        self.set_header("Cache-Control", "no-store")
+        self.write(await metrics.expose())
 
 
 async def not_ready(context: Context) -> str | None:

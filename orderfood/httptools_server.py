@@ -17,7 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import cast
+from functools import cached_property
+from typing import TypeVar, cast
 
 import httptools
 from tornado.httputil import (
@@ -30,6 +31,8 @@ from tornado.httputil import (
     ResponseStartLine,
 )
 from tornado.iostream import StreamClosedError
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +50,9 @@ SWEEP_SECONDS = 1.0
 
 LINGER_SECONDS = 2.0
 """How long a client that is still sending gets to notice that its request is answered."""
+
+CLOSE_SECONDS = 0.5
+"""How long a client gets to take what was written before its connection is cut."""
 
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _TOO_LARGE = (
@@ -70,8 +76,8 @@ class Limits:
 
 
 class RequestHeaders(HTTPHeaders):
-    """The headers as they came, made into Tornado's only when somebody asks for more than one
-    value at a time: most requests are answered before that."""
+    """The headers as they came, made into Tornado's only when somebody wants more than to look one
+    up: most requests are answered before that."""
 
     def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
         self._raw = raw
@@ -84,10 +90,28 @@ class RequestHeaders(HTTPHeaders):
             self.add(key.decode("latin-1"), value.decode("latin-1"))
         return self.__dict__[name]
 
-    def find(self, name: bytes) -> str | None:
-        """The value of a header by its name in lower case; several are joined by commas."""
-        found = [value for key, value in self._raw if key.lower() == name]
-        return b",".join(found).decode("latin-1") if found else None
+    @cached_property
+    def _by_name(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for key, value in self._raw:
+            name, text = key.decode("latin-1").lower(), value.decode("latin-1")
+            found[name] = f"{found[name]},{text}" if name in found else text
+        return found
+
+    def __getitem__(self, name: str) -> str:
+        if "_as_list" in self.__dict__:
+            return super().__getitem__(name)
+        return self._by_name[name.lower()]
+
+    def __contains__(self, name: object) -> bool:
+        if "_as_list" in self.__dict__:
+            return super().__contains__(name)
+        return isinstance(name, str) and name.lower() in self._by_name
+
+    def get(self, name: str, default: T | None = None) -> str | T | None:  # type: ignore[override]
+        if "_as_list" in self.__dict__:
+            return super().get(name, default)
+        return self._by_name.get(name.lower(), default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -574,6 +598,8 @@ class HttpToolsServer:
         self.connections: set[Connection] = set()
         self.done: asyncio.Future[None] = self.loop.create_future()
         self.done.set_result(None)
+        self._nobody = asyncio.Event()
+        self._nobody.set()
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -586,11 +612,14 @@ class HttpToolsServer:
     def add(self, connection: Connection) -> bool:
         """Whether there is room for one more connection."""
         self.connections.add(connection)
+        self._nobody.clear()
         return len(self.connections) <= self.limits.connections
 
     def remove(self, connection: Connection) -> None:
         """Forgets a connection that has ended."""
         self.connections.discard(connection)
+        if not self.connections:
+            self._nobody.set()
         self.delegate.on_close(connection)
 
     @property
@@ -609,11 +638,12 @@ class HttpToolsServer:
             self._sweeper.cancel()
         for connection in list(self.connections):
             connection.close()
-        await asyncio.sleep(0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._nobody.wait()
         for connection in list(self.connections):
             connection.abort()
-        while self.connections:
-            await asyncio.sleep(0)
+        await self._nobody.wait()
 
     def _sweep(self) -> None:
         now = self.loop.time()

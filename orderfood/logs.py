@@ -9,12 +9,23 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 
 from orderfood.settings import Settings, mask_url
 
-__all__ = ["configure_logging", "hide_passwords", "mask_url", "say"]
+__all__ = [
+    "add_log_context",
+    "configure_logging",
+    "hide_passwords",
+    "mask_url",
+    "request_id",
+    "say",
+]
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The request that is worked on, if it is one: every line that is logged meanwhile has it."""
 
 
 def configure_logging(settings: Settings, service: str) -> None:
@@ -54,6 +65,23 @@ def hide_passwords(text: str) -> str:
     """``text`` with the passwords of the URLs in it masked: drivers like to quote what they were
     given. For a text that is nothing but a URL there is the stricter :func:`mask_url`."""
     return _URL_PASSWORD.sub(r"\1***@", text) if "://" in text else text
+
+
+def add_log_context(provider: Callable[[], Mapping[str, str]]) -> None:
+    """Has every line carry what ``provider`` says at that time, as the ids of a span."""
+    if provider not in _providers:
+        _providers.append(provider)
+
+
+_providers: list[Callable[[], Mapping[str, str]]] = []
+
+
+def log_context() -> dict[str, str]:
+    """What every line carries that is logged here and now."""
+    context = {name: value for provider in _providers for name, value in provider().items()}
+    if current := request_id.get():
+        context["request_id"] = current
+    return context
 
 
 class JSONFormatter(logging.Formatter):
@@ -113,7 +141,7 @@ def _timestamp(record: logging.LogRecord) -> str:
 
 def _fields(record: logging.LogRecord) -> Mapping[str, object]:
     fields: Mapping[str, object] = getattr(record, "fields", {})
-    return fields
+    return {**fields, **log_context()}
 
 
 def _text(value: object) -> str:

@@ -1,14 +1,20 @@
-"""A storage seen from the server: every call has a deadline."""
+"""A storage seen from the server: every call has a deadline, is measured, and is in its trace."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import Context
+from time import perf_counter
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
+from orderfood import telemetry
+from orderfood.telemetry import SpanKind
 from storage import MIGRATION_TIMEOUT, Storage
-from storage.errors import StorageUnavailable
+from storage.base import Watch
+from storage.errors import Conflict, NotFound, StorageError, StorageUnavailable
 from storage.records import (
     AppliedMigration,
     Catalogue,
@@ -21,27 +27,92 @@ from storage.records import (
     VersionedCatalogue,
 )
 
+if TYPE_CHECKING:
+    from orderfood.metrics import Metrics
+
 T = TypeVar("T")
 
 CALL_SECONDS = 5.0
 """How long a request waits for one storage call before it is answered with 503."""
 
+OUTCOMES = (NotFound, Conflict)
+"""What a storage raises to answer, rather than to say that it failed."""
+
 
 class ObservedStorage(Storage):
     """Passes every call on to ``inner`` and bounds it. What a write did that took too long is
-    unknown: a retry under its idempotency key is safe."""
+    unknown: a retry under its idempotency key is safe.
 
-    def __init__(self, inner: Storage, call_seconds: float = CALL_SECONDS) -> None:
+    A call is a span when the request around it is one: what happens beside the requests, such as
+    asking for the catalogue's version twice a second, would only bury the traces that matter.
+    """
+
+    def __init__(
+        self, inner: Storage, call_seconds: float = CALL_SECONDS, metrics: Metrics | None = None
+    ) -> None:
         self._inner = inner
         self._call_seconds = call_seconds
+        self._metrics = metrics
         self.backend = inner.backend
+        inner.around_commit = self._around_commit
 
     async def _call(self, operation: str, call: Awaitable[T]) -> T:
+        if not telemetry.current_span().is_recording():
+            return await self._measured(operation, call)
+        with telemetry.span(
+            f"storage.{operation}",
+            {"db.system.name": self.backend, "db.operation.name": operation},
+            kind=SpanKind.CLIENT,
+            harmless=OUTCOMES,
+        ):
+            return await self._measured(operation, call)
+
+    async def _measured(self, operation: str, call: Awaitable[T]) -> T:
+        began = perf_counter()
+        failed = True
+        try:
+            result = await self._bounded(operation, call)
+            failed = False
+            return result
+        except (*OUTCOMES, asyncio.CancelledError):
+            failed = False
+            raise
+        finally:
+            if self._metrics is not None:
+                self._metrics.storage_called(operation, perf_counter() - began, failed=failed)
+
+    async def _bounded(self, operation: str, call: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(self._call_seconds):
                 return await call
         except TimeoutError as error:
             raise StorageUnavailable(f"{operation} took over {self._call_seconds} s") from error
+
+    @contextmanager
+    def _around_commit(
+        self, callers: Sequence[Context]
+    ) -> Iterator[Callable[[Sequence[object]], None]]:
+        """A shared commit: counted, and one span that belongs to the first of the requests that it
+        serves and are traced, and is linked to all of them, as they are to it."""
+        if self._metrics is not None:
+            self._metrics.orders_committed(len(callers))
+        served = telemetry.recorded_in(callers)
+        if not served:
+            yield _ignore
+            return
+        attributes: telemetry.Attributes = {
+            "db.system.name": self.backend,
+            "orderfood.commit.orders": len(callers),
+        }
+        commit = telemetry.start_span(
+            "storage.commit", attributes, parent=served[0], links=served, kind=SpanKind.CLIENT
+        )
+        for span in served:
+            span.add_link(commit.get_span_context())
+        try:
+            yield lambda results: _record_failure(commit, results)
+        finally:
+            commit.end()
 
     async def connect(self) -> None:
         await self._inner.connect()
@@ -79,9 +150,10 @@ class ObservedStorage(Storage):
         codes: Iterable[str] = (),
         sample_orders: Sequence[Order] = (),
         dry_run: bool = False,
+        watch: Watch | None = None,
     ) -> LoadReport:
         return await self._inner.replace_catalogue(
-            catalogue, codes=codes, sample_orders=sample_orders, dry_run=dry_run
+            catalogue, codes=codes, sample_orders=sample_orders, dry_run=dry_run, watch=watch
         )
 
     async def wait_for_notice(self) -> None:
@@ -113,3 +185,15 @@ class ObservedStorage(Storage):
 
     async def delete_expired_keys(self, limit: int = 1000) -> int:
         return await self._call("delete_expired_keys", self._inner.delete_expired_keys(limit))
+
+
+def _ignore(results: Sequence[object]) -> None:
+    """Nobody records how the commit ended."""
+
+
+def _record_failure(commit: telemetry.Span, results: Sequence[object]) -> None:
+    """A commit fails as a whole or not at all; orders that are refused have not made it fail."""
+    for result in results:
+        if isinstance(result, StorageError) and not isinstance(result, OUTCOMES):
+            telemetry.fail(commit, result)
+            return

@@ -17,7 +17,8 @@ import os
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ from orderfood.settings import (
     package_version,
     read_settings,
 )
+from orderfood.telemetry import start_tracing
 from storage import SCHEMA_VERSION, Storage, open_storage
 from storage.errors import InvalidStorageURL, SchemaOutdated, StorageError
 
@@ -65,8 +67,11 @@ def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
     try:
         settings = read_settings()
         configure_logging(settings, program.name)
-        with asyncio.Runner(loop_factory=program.loop_factory) as runner:
-            runner.run(_until_signal(program, program.work(settings, arguments)))
+        with (
+            _traced(settings, program) as flush,
+            asyncio.Runner(loop_factory=program.loop_factory) as runner,
+        ):
+            runner.run(_until_signal(program, program.work(settings, arguments), flush))
     except SettingsError as error:
         return _refuse(program, error, 2)
     except _Stopped as error:
@@ -126,7 +131,25 @@ class _Stopped(Exception):
         self.exit_code = 128 + number
 
 
-async def _until_signal(program: Program, work: Coroutine[Any, Any, None]) -> None:
+@contextmanager
+def _traced(settings: Settings, program: Program) -> Iterator[Callable[[], None]]:
+    """Yields what sends the last spans, which it also does at the end: when the loop is closed, so
+    that a collector that hangs holds up nothing but the end, and that not for long."""
+    tracing = start_tracing(settings, program.name)
+    flush = tracing.stop if tracing else _nothing
+    try:
+        yield flush
+    finally:
+        flush()
+
+
+def _nothing() -> None:
+    """There are no spans to send."""
+
+
+async def _until_signal(
+    program: Program, work: Coroutine[Any, Any, None], flush: Callable[[], None]
+) -> None:
     """Awaits the work; raises _Stopped when a signal kept it from its end.
 
     A driver's thread that waits for a lock cannot be cancelled. After STOP_SECONDS the process ends
@@ -139,7 +162,7 @@ async def _until_signal(program: Program, work: Coroutine[Any, Any, None]) -> No
     def stop(number: int) -> None:
         received.append(number)
         task.cancel()
-        loop.call_later(STOP_SECONDS, _give_up, program, _Stopped(number))
+        loop.call_later(STOP_SECONDS, _give_up, program, _Stopped(number), flush)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
@@ -151,7 +174,8 @@ async def _until_signal(program: Program, work: Coroutine[Any, Any, None]) -> No
         raise
 
 
-def _give_up(program: Program, stopped: _Stopped) -> None:
+def _give_up(program: Program, stopped: _Stopped, flush: Callable[[], None]) -> None:
+    flush()
     os._exit(_refuse(program, stopped, stopped.exit_code))
 
 

@@ -41,6 +41,10 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _unseen(order: Order, coupon: Coupon | None) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shop:
     """What the use cases work on."""
@@ -48,6 +52,8 @@ class Shop:
     storage: Storage
     catalogue: CatalogueCache
     now: Callable[[], datetime] = utc_now
+    on_placed: Callable[[Order, Coupon | None], None] = _unseen
+    """Told of each new order; one that is replayed is none."""
     key_locks: KeyLocks = field(default_factory=KeyLocks)
 
 
@@ -158,9 +164,12 @@ async def _store(
 ) -> Order:
     limits = CouponLimits(coupon.max_uses, coupon.max_uses_per_user) if coupon else None
     try:
-        return await shop.storage.add_order(order, key=key, limits=limits)
+        stored = await shop.storage.add_order(order, key=key, limits=limits)
     except CouponUsedUp as error:
         raise refused("the coupon is used up", "coupon_used_up") from error
+    if stored.id == order.id:
+        shop.on_placed(stored, coupon)
+    return stored
 
 
 def parse_order_id(text: str) -> uuid.UUID:

@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 LogFormat = Literal["text", "json"]
 HTTPServerName = Literal["httptools", "tornado"]
+SpanExporter = Literal["none", "jaeger", "otlp"]
 
 
 class SettingsError(Exception):
@@ -53,6 +54,13 @@ class Settings:
     rate_limit: RateLimitItem | None
     """None when requests are not limited."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    enable_metrics: bool
+    jaeger_endpoint: str = field(repr=False)
+    """Empty when spans do not go there."""
+    span_exporter: SpanExporter
+    """Where spans go: decided here so that a program that is not traced never imports the SDK."""
+    pod_name: str
+    """Empty outside Kubernetes."""
 
 
 class SettingDescription(NamedTuple):
@@ -69,15 +77,19 @@ class _Setting(NamedTuple):
     allowed: str
     compute: Callable[[], str] | None = None
     """Finds the default where it is no constant."""
+    may_be_empty: bool = False
+    """Whether an empty variable is a value, rather than one that is not set."""
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings that ``environ`` holds. A variable that is empty counts as not set: that is
-    how charts and compose files leave one out. Raises SettingsError."""
+    how charts and compose files leave one out. JAEGER_ENDPOINT alone differs: empty turns it off.
+    Raises SettingsError."""
 
     def read(name: str, parse: Callable[[str], T]) -> T:
         return _read(environ, name, parse)
 
+    jaeger_endpoint = read("JAEGER_ENDPOINT", _endpoint)
     return Settings(
         storage_url=read("STORAGE_URL", _storage_url),
         storage_pool_size=read("STORAGE_POOL_SIZE", _whole_number(1, 1000)),
@@ -94,6 +106,10 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         http_server=read("HTTP_SERVER", _http_server),
         rate_limit=read("RATE_LIMIT", _rate_limit),
         trusted_proxies=read("TRUSTED_PROXIES", _networks),
+        enable_metrics=read("ENABLE_METRICS", _boolean),
+        jaeger_endpoint=jaeger_endpoint,
+        span_exporter=_span_exporter(environ, jaeger_endpoint),
+        pod_name=read("POD_NAME", _optional_label),
     )
 
 
@@ -178,9 +194,9 @@ _SETTINGS = {
         "the path of a folder",
         _packaged_fixtures,
     ),
-    "ENVIRONMENT": _Setting("dev", "reported in logs", _LABEL),
+    "ENVIRONMENT": _Setting("dev", "reported in logs, spans and metrics", _LABEL),
     "SERVICE_VERSION": _Setting(
-        "the package's version", "reported in logs", _LABEL, package_version
+        "the package's version", "reported in logs, spans and metrics", _LABEL, package_version
     ),
     "LOG_LEVEL": _Setting(
         "info",
@@ -221,12 +237,26 @@ _SETTINGS = {
         "the networks of the proxies whose X-Forwarded-For is believed, with commas between",
         "none, or addresses or networks such as 10.0.0.0/8, with commas between",
     ),
+    "ENABLE_METRICS": _Setting(
+        "true", "whether order-food counts and serves GET /metrics; false: 404", "true or false"
+    ),
+    "JAEGER_ENDPOINT": _Setting(
+        "http://localhost:14268/api/traces",
+        "where spans go, as thrift over HTTP; set and empty: nowhere. OTEL_EXPORTER_OTLP_ENDPOINT"
+        " takes its place; OTEL_SDK_DISABLED, OTEL_TRACES_SAMPLER and the other standard variables"
+        " count",
+        "an http:// or https:// URL, or nothing at all",
+        may_be_empty=True,
+    ),
+    "POD_NAME": _Setting("none", "the pod's name, reported in spans", _LABEL),
 }
 
 
 def _read(environ: Mapping[str, str], name: str, parse: Callable[[str], T]) -> T:
     setting = _SETTINGS[name]
-    value = environ.get(name) or (setting.compute() if setting.compute else setting.default)
+    value = environ.get(name)
+    if value is None or (value == "" and not setting.may_be_empty):
+        value = setting.compute() if setting.compute else setting.default
     try:
         return parse(value)
     except ValueError:
@@ -292,6 +322,33 @@ def _label(value: str) -> str:
 
 def _http_server(value: str) -> HTTPServerName:
     return cast(HTTPServerName, _matching(r"httptools|tornado", value.lower()))
+
+
+def _optional_label(value: str) -> str:
+    return "" if value == "none" else _label(value)
+
+
+def _boolean(value: str) -> bool:
+    return _matching("true|false", value.lower()) == "true"
+
+
+def _endpoint(value: str) -> str:
+    if value:
+        _matching(r"https?://[^\s/?#]+\S*", value)
+        _ = urlsplit(value).port  # ValueError
+    return value
+
+
+def _span_exporter(environ: Mapping[str, str], jaeger_endpoint: str) -> SpanExporter:
+    """By OpenTelemetry's own variables; what else there is of them the SDK reads itself."""
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return "none"
+    if environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none":
+        return "none"
+    otlp = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    if any(environ.get(name) for name in otlp):
+        return "otlp"
+    return "jaeger" if jaeger_endpoint else "none"
 
 
 def _rate_limit(value: str) -> RateLimitItem | None:

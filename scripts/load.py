@@ -6,15 +6,18 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 
 from fixtures import FixtureError, Fixtures, read_fixtures
 from orderfood.logs import say
 from orderfood.program import Program, require_schema, run_program, storage_of, wait_for_schema
 from orderfood.settings import Settings
+from orderfood.telemetry import Span, current_span, fail, span, start_span
 from storage import Storage
-from storage.records import LoadReport
+from storage.base import Watch
+from storage.records import Change, LoadReport
 
 logger = logging.getLogger("database-load")
 
@@ -22,8 +25,14 @@ logger = logging.getLogger("database-load")
 async def load(settings: Settings, arguments: argparse.Namespace) -> None:
     """Checks all of the fixtures, then loads them. Raises SettingsError, FixtureError and
     StorageError; then the old data is untouched."""
+    with span("dataload.execute", {"dataload.dry_run": arguments.dry_run}):
+        await _load(settings, arguments)
+
+
+async def _load(settings: Settings, arguments: argparse.Namespace) -> None:
     start = time.perf_counter()
     storage = storage_of(settings)
+    current_span().set_attribute("db.system.name", storage.backend)
     fixtures = read_fixtures(settings.fixtures_dir)
     if storage.backend == "memory":
         say(logger, "memory:// is loaded by order-food itself: the fixtures are fine, that is all")
@@ -40,9 +49,39 @@ async def replace(
     """One transaction on a storage that it connects and closes. Raises StorageError."""
     async with storage:
         await (wait_for_schema if wait else require_schema)(storage)
-        return await storage.replace_catalogue(
-            fixtures.catalogue, sample_orders=fixtures.sample_orders, dry_run=dry_run
-        )
+        with watching() as watch:
+            report = await storage.replace_catalogue(
+                fixtures.catalogue,
+                sample_orders=fixtures.sample_orders,
+                dry_run=dry_run,
+                watch=watch,
+            )
+    current_span().set_attribute("dataload.catalogue_version", report.version)
+    return report
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """Makes a span of each part of a load, a child of the span around it. The one whose work is
+    not done when the block raises has failed."""
+    parent, running = current_span(), dict[str, Span]()
+
+    def watch(part: str, changes: Mapping[str, Change] | None) -> None:
+        if changes is None:
+            running[part] = start_span(f"dataload.load{part.capitalize()}", parent=parent)
+            return
+        ended = running.pop(part)
+        for kind, change in changes.items():
+            ended.set_attributes({f"{kind}.{n}": count for n, count in asdict(change).items()})
+        ended.end()
+
+    try:
+        yield watch
+    except BaseException as error:
+        for failed in running.values():
+            fail(failed, error)
+            failed.end()
+        raise
 
 
 def _show(report: LoadReport, *, milliseconds: float, dry_run: bool) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import time
 from collections.abc import Sequence
 
 from migrations import read_migrations
 from orderfood.logs import say
 from orderfood.program import Program, run_program, storage_of
 from orderfood.settings import Settings
+from orderfood.telemetry import Attributes, current_span, span
 from storage import Storage
 from storage.errors import MigrationChanged
 from storage.records import AppliedMigration, Migration
@@ -20,7 +22,13 @@ logger = logging.getLogger("database-migration")
 
 async def migrate(settings: Settings, arguments: argparse.Namespace) -> None:
     """Applies what is pending, or says what is. Raises SettingsError and StorageError."""
+    with span(f"migration.{arguments.command or 'execute'}"):
+        await _migrate(settings, arguments)
+
+
+async def _migrate(settings: Settings, arguments: argparse.Namespace) -> None:
     storage = storage_of(settings)
+    current_span().set_attribute("db.system.name", storage.backend)
     if storage.backend == "memory":
         say(logger, "memory:// has no schema: nothing to migrate")
         return
@@ -35,16 +43,42 @@ async def migrate(settings: Settings, arguments: argparse.Namespace) -> None:
 async def apply_pending(storage: Storage, migrations: Sequence[Migration]) -> None:
     """Applies one after the other. Several programs may do so at once: the storage lets one of
     them apply a migration, and only that one prints its name."""
-    applied = [await _apply(storage, migration) for migration in migrations]
-    if not any(applied):
-        say(logger, "nothing to do: the schema is up to date")
+    start = time.perf_counter()
+    names = [m.name for m in migrations if await _apply(storage, m)]
+    current_span().set_attributes(
+        {"migration.names": ", ".join(names), "migration.count": len(names)}
+    )
+    milliseconds = (time.perf_counter() - start) * 1000
+    summary = f"applied {len(names)} in {milliseconds:.0f} ms"
+    say(
+        logger,
+        summary if names else "nothing to do: the schema is up to date",
+        duration_ms=round(milliseconds, 3),
+        applied=names,
+    )
 
 
 async def _apply(storage: Storage, migration: Migration) -> bool:
-    applied = await storage.apply_migration(migration)
+    attributes: Attributes = {
+        "migration.name": migration.name,
+        "migration.version": migration.version,
+    }
+    with span(span_name(migration), attributes) as current:
+        applied = await storage.apply_migration(migration)
+        current.set_attribute("migration.applied", applied)
     if applied:
         say(logger, f"applied {migration.name}", migration=migration.name)
     return applied
+
+
+def span_name(migration: Migration) -> str:
+    """What a migration's span is called: its name without the number, as one word.
+
+    >>> span_name(Migration(1, "0001_create_tables", "", ""))
+    'migration.createTables'
+    """
+    _, first, *others = migration.name.split("_")
+    return f"migration.{first}{''.join(word.capitalize() for word in others)}"
 
 
 async def show_status(storage: Storage, migrations: Sequence[Migration]) -> None:

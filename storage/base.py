@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
-from contextvars import Context
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 from uuid import UUID
 
+from storage.batches import Around
 from storage.records import (
     AppliedMigration,
     Catalogue,
+    Change,
     CouponLimits,
     IdempotencyKey,
     LoadReport,
@@ -28,6 +28,12 @@ SCHEMA_VERSION = 2
 
 MIGRATION_TIMEOUT = 60.0
 """Seconds after which a migration that runs, or waits for its lock, gives up."""
+
+
+Watch = Callable[[str, Mapping[str, Change] | None], object]
+"""Told of each part of a load (coupons, products, users, orders), one after the other: when its
+work begins (None) and when it ends (what changed, by kind as in a LoadReport: the codes of the
+coupon files belong to the coupons). It may be told on another thread."""
 
 
 class Storage(abc.ABC):
@@ -55,9 +61,10 @@ class Storage(abc.ABC):
     backend: str
     """``memory``, ``sqlite`` or ``postgresql``: db.system.name in the OpenTelemetry conventions."""
 
-    around_commit: Callable[[Sequence[Context]], AbstractContextManager[object]] | None = None
+    around_commit: Around | None = None
     """Entered around each shared commit with the contexts of the callers whose orders it stores, so
-    that whoever measures can count them or link a span to theirs. memory:// never commits."""
+    that whoever measures can count them or link a span to theirs; what it yields is told what each
+    of them gets: an order or an error. memory:// never commits."""
 
     @abc.abstractmethod
     async def connect(self) -> None:
@@ -127,6 +134,7 @@ class Storage(abc.ABC):
         codes: Iterable[str] = (),
         sample_orders: Sequence[Order] = (),
         dry_run: bool = False,
+        watch: Watch | None = None,
     ) -> LoadReport:
         """Swaps all reference data in one transaction, and inserts those sample orders whose ids
         are not stored yet (sample orders count no coupon uses).
@@ -135,6 +143,7 @@ class Storage(abc.ABC):
         are consumed once and may be too many for memory. Loads wait for each other. When nothing
         differs nothing is written and the version stays. With ``dry_run`` nothing is written, and
         the report is what a load would say. Whatever iterating ``codes`` raises passes through.
+        ``watch`` is told what it works on.
         """
 
     async def wait_for_notice(self) -> None:

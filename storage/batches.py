@@ -19,7 +19,8 @@ CAPACITY = 10_000
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Around = Callable[[Sequence[Context]], AbstractContextManager[object]]
+Told = Callable[[Sequence[object]], None]
+Around = Callable[[Sequence[Context]], AbstractContextManager[Told]]
 
 
 class _Waiting(NamedTuple, Generic[Item, Result]):
@@ -33,7 +34,8 @@ class Batcher(Generic[Item, Result]):
 
     Nothing is delayed in the hope of company: an idle batcher starts at once. ``run`` answers each
     item with a result or with the error of that item alone; what it raises is the error of all.
-    ``around``, asked at each batch, gives what to enter around it.
+    ``around``, asked at each batch, gives what to enter around it; what that yields is told the
+    results.
     """
 
     def __init__(
@@ -84,12 +86,17 @@ class Batcher(Generic[Item, Result]):
         around = self._around()
         contexts = [waiting.context for waiting in batch]
         try:
-            with around(contexts) if around else nullcontext():
+            with around(contexts) if around else nullcontext(_ignore) as told:
                 results = await self._run([waiting.item for waiting in batch])
+                told(results)
         except Exception as error:
             results = [_own_error(error) for _ in batch]
         for waiting, result in zip(batch, results, strict=True):
             _resolve(waiting.outcome, result)
+
+
+def _ignore(results: Sequence[object]) -> None:
+    """Nobody wants to know."""
 
 
 def _own_error(error: Exception) -> StorageError:

@@ -74,17 +74,20 @@ class CatalogueDifference:
     def changes(self, codes: Change, orders: Change) -> Mapping[str, Change]:
         """The changes by kind, as a load reports them. Codes that stay have changed when what they
         are worth has."""
-        if self.file_coupon_differs:
-            codes = replace(codes, changed=codes.unchanged, unchanged=0)
         return MappingProxyType(
             {
                 "products": self.products.change,
                 "users": self.users.change,
-                "coupons": self.coupons.change,
-                "coupon_codes": codes,
+                **self.coupon_changes(codes),
                 "orders": orders,
             }
         )
+
+    def coupon_changes(self, codes: Change) -> Mapping[str, Change]:
+        """The changes of the coupons and of the codes of the coupon files."""
+        if self.file_coupon_differs:
+            codes = replace(codes, changed=codes.unchanged, unchanged=0)
+        return {"coupons": self.coupons.change, "coupon_codes": codes}
 
 
 def compare(old: Catalogue, new: Catalogue) -> CatalogueDifference:
@@ -95,6 +98,10 @@ def compare(old: Catalogue, new: Catalogue) -> CatalogueDifference:
         difference(old.coupons, new.coupons, lambda coupon: fold_ascii(coupon.code)),
         old.file_coupon != new.file_coupon,
     )
+
+
+def unwatched(part: str, changes: Mapping[str, Change] | None) -> None:
+    """Watches a load for nobody."""
 
 
 def normalized(catalogue: Catalogue) -> Catalogue:

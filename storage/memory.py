@@ -14,8 +14,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from storage.base import MIGRATION_TIMEOUT, SCHEMA_VERSION, Storage
-from storage.catalogues import compare, fold_ascii, normalized
+from storage.base import MIGRATION_TIMEOUT, SCHEMA_VERSION, Storage, Watch
+from storage.catalogues import compare, fold_ascii, normalized, unwatched
 from storage.errors import (
     CouponUsedUp,
     InvalidStorageURL,
@@ -91,7 +91,10 @@ class MemoryStorage(Storage):
         codes: Iterable[str] = (),
         sample_orders: Sequence[Order] = (),
         dry_run: bool = False,
+        watch: Watch | None = None,
     ) -> LoadReport:
+        watch = watch or unwatched
+        watch("coupons", None)
         catalogue, new_codes = normalized(catalogue), tuple(codes)
         differs = compare(self._stored.catalogue, catalogue)
         code_change = _code_change(self._codes, new_codes)
@@ -99,11 +102,16 @@ class MemoryStorage(Storage):
         changes = differs.changes(
             code_change, Change(added=len(missing), unchanged=len(sample_orders) - len(missing))
         )
-        if not dry_run:
-            for order in missing:
-                self._insert(order)
-            if not differs.empty or code_change.added or code_change.removed:
-                self._swap(catalogue, new_codes)
+        watch("coupons", differs.coupon_changes(code_change))
+        if not dry_run and (not differs.empty or code_change.added or code_change.removed):
+            self._swap(catalogue, new_codes)
+        for part in ("products", "users"):  # swapped already, in the one step that there is
+            watch(part, None)
+            watch(part, {part: changes[part]})
+        watch("orders", None)
+        for order in () if dry_run else missing:
+            self._insert(order)
+        watch("orders", {"orders": changes["orders"]})
         return LoadReport(self._stored.version, changes)
 
     def _swap(self, catalogue: Catalogue, codes: tuple[str, ...]) -> None:

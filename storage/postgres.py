@@ -11,14 +11,22 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
 
-from storage.base import MIGRATION_TIMEOUT, Storage
+from storage.base import MIGRATION_TIMEOUT, Storage, Watch
 from storage.batches import Batcher, together_or_alone
-from storage.catalogues import CatalogueDifference, CodeReader, CodesFailed, compare, normalized
+from storage.catalogues import (
+    CatalogueDifference,
+    CodeReader,
+    CodesFailed,
+    Difference,
+    compare,
+    normalized,
+    unwatched,
+)
 from storage.errors import (
     CouponUsedUp,
     IdempotencyConflict,
@@ -257,13 +265,13 @@ class PostgresStorage(Storage):
         codes: Iterable[str] = (),
         sample_orders: Sequence[Order] = (),
         dry_run: bool = False,
+        watch: Watch | None = None,
     ) -> LoadReport:
-        wanted = normalized(catalogue)
+        load = _Load(normalized(catalogue), CodeReader(codes), sample_orders, watch or unwatched)
         report: list[LoadReport] = []
         try:
             async with self._transaction(LOAD_LOCK, LOAD_SECONDS) as connection:
-                await _stage(connection, CodeReader(codes))
-                report.append(await _replace_catalogue(connection, wanted, sample_orders, dry_run))
+                report.append(await _replace_catalogue(connection, load, dry_run))
                 if dry_run:
                     raise _Rehearsed
         except CodesFailed as failed:
@@ -513,18 +521,43 @@ async def _stage(connection: Connection, codes: CodeReader) -> None:
     await connection.execute("ANALYZE stage", timeout=LOAD_SECONDS)
 
 
-async def _replace_catalogue(
-    connection: Connection, wanted: Catalogue, sample_orders: Sequence[Order], dry_run: bool
-) -> LoadReport:
-    before = await _catalogue_version(connection)
-    differs = compare(await _stored_catalogue(connection), wanted)
+class _Load(NamedTuple):
+    wanted: Catalogue
+    codes: CodeReader
+    sample_orders: Sequence[Order]
+    watch: Watch
+
+
+async def _replace_catalogue(connection: Connection, load: _Load, dry_run: bool) -> LoadReport:
+    """Part by part, within a transaction."""
+    before, watch = await _catalogue_version(connection), load.watch
+    watch("coupons", None)
+    await _stage(connection, load.codes)
+    differs = compare(await _stored_catalogue(connection), load.wanted)
     codes = await _swap_codes(connection)
-    orders = await _insert_samples(connection, sample_orders)
+    await _write_coupons(connection, differs, load.wanted)
+    watch("coupons", differs.coupon_changes(codes))
+    watch("products", None)
+    await _write_products(connection, differs.products)
+    watch("products", {"products": differs.products.change})
+    watch("users", None)
+    await _write_users(connection, differs.users)
+    watch("users", {"users": differs.users.change})
+    watch("orders", None)
+    orders = await _insert_samples(connection, load.sample_orders)
+    watch("orders", {"orders": orders})
     if not differs.empty or codes.added or codes.removed:
-        await _write_catalogue(connection, differs, wanted)
-        await connection.fetch("SELECT pg_notify($1, '')", CHANNEL)
+        await _announce(connection)
     version = before if dry_run else await _catalogue_version(connection)
     return LoadReport(version, differs.changes(codes, orders))
+
+
+async def _announce(connection: Connection) -> None:
+    """A new version of the catalogue, as soon as this commits."""
+    await connection.execute(
+        "UPDATE catalogue SET version = version + 1, loaded_at = clock_timestamp()"
+    )
+    await connection.fetch("SELECT pg_notify($1, '')", CHANNEL)
 
 
 async def _swap_codes(connection: Connection) -> Change:
@@ -582,29 +615,33 @@ async def _insert_lines(connection: Connection, order: Order) -> None:
     )
 
 
-async def _write_catalogue(
-    connection: Connection, differs: CatalogueDifference, wanted: Catalogue
-) -> None:
-    await connection.execute(
-        "UPDATE catalogue SET version = version + 1, loaded_at = clock_timestamp()"
-    )
-    outdated_coupons = [coupon.code for coupon in differs.coupons.outdated]
-    fresh_coupons = list(differs.coupons.fresh)
-    if differs.file_coupon_differs:
-        outdated_coupons.append("")
-        fresh_coupons += [wanted.file_coupon] if wanted.file_coupon else []
-    delete = "DELETE FROM {} WHERE {} = ANY ($1)".format
-    await connection.fetch(delete("products", "id"), [one.id for one in differs.products.outdated])
-    await connection.fetch(delete("users", "id"), [one.id for one in differs.users.outdated])
-    await connection.fetch(delete("coupons", "code"), outdated_coupons)
+async def _write_products(connection: Connection, products: Difference[Product]) -> None:
+    outdated = [one.id for one in products.outdated]
+    await connection.fetch("DELETE FROM products WHERE id = ANY ($1)", outdated)
     await connection.executemany(
         "INSERT INTO products (id, name, price, category) VALUES ($1, $2, $3, $4)",
-        [(one.id, one.name, one.price, one.category) for one in differs.products.fresh],
+        [(one.id, one.name, one.price, one.category) for one in products.fresh],
     )
-    await _insert_users(connection, differs.users.fresh)
+
+
+async def _write_users(connection: Connection, users: Difference[User]) -> None:
+    outdated = [one.id for one in users.outdated]
+    await connection.fetch("DELETE FROM users WHERE id = ANY ($1)", outdated)
+    await _insert_users(connection, users.fresh)
+
+
+async def _write_coupons(
+    connection: Connection, differs: CatalogueDifference, wanted: Catalogue
+) -> None:
+    outdated = [one.code for one in differs.coupons.outdated]
+    fresh = list(differs.coupons.fresh)
+    if differs.file_coupon_differs:
+        outdated.append("")
+        fresh += [wanted.file_coupon] if wanted.file_coupon else []
+    await connection.fetch("DELETE FROM coupons WHERE code = ANY ($1)", outdated)
     await connection.executemany(
         f"INSERT INTO coupons ({COUPON_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        [write_coupon(coupon) for coupon in fresh_coupons],
+        [write_coupon(coupon) for coupon in fresh],
     )
 
 

@@ -7,19 +7,35 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 from urllib.parse import unquote
 from uuid import UUID
 
 import aiosqlite
 
-from storage.base import MIGRATION_TIMEOUT, Storage
+from storage.base import MIGRATION_TIMEOUT, Storage, Watch
 from storage.batches import Batcher, together_or_alone
-from storage.catalogues import CatalogueDifference, CodeReader, CodesFailed, compare, normalized
+from storage.catalogues import (
+    CatalogueDifference,
+    CodeReader,
+    CodesFailed,
+    Difference,
+    compare,
+    normalized,
+    unwatched,
+)
 from storage.errors import (
     CouponUsedUp,
     IdempotencyConflict,
@@ -188,16 +204,19 @@ class SQLiteStorage(Storage):
         codes: Iterable[str] = (),
         sample_orders: Sequence[Order] = (),
         dry_run: bool = False,
+        watch: Watch | None = None,
     ) -> LoadReport:
-        wanted, reader = normalized(catalogue), CodeReader(codes)
+        wanted, reader, watch = normalized(catalogue), CodeReader(codes), watch or unwatched
         async with self._extra_connection(LOAD_LOCK_SECONDS) as connection:
+            watch("coupons", None)
             await _run(connection, _create_stage)
             try:
                 while chunk := await asyncio.to_thread(reader.next_chunk):
                     await _run(connection, _stage, chunk)
             except CodesFailed as failed:
                 raise failed.error from failed.error.__cause__
-            return await _run(connection, _replace_catalogue, wanted, sample_orders, dry_run)
+            load = _Load(wanted, sample_orders, watch)
+            return await _run(connection, _replace_catalogue, load, dry_run)
 
     # --- orders ---
 
@@ -586,24 +605,45 @@ def _stage(db: sqlite3.Connection, codes: list[str]) -> None:
     db.execute("COMMIT")
 
 
-def _replace_catalogue(
-    db: sqlite3.Connection, wanted: Catalogue, sample_orders: Sequence[Order], dry_run: bool
-) -> LoadReport:
+class _Load(NamedTuple):
+    wanted: Catalogue
+    sample_orders: Sequence[Order]
+    watch: Watch
+
+
+def _replace_catalogue(db: sqlite3.Connection, load: _Load, dry_run: bool) -> LoadReport:
     transaction = _rehearsing if dry_run else _writing
     with _reading(db):
         seen, codes = _compare_codes(db)
     with transaction(db, LOAD_LOCK_SECONDS):
         if _catalogue_version(db) != seen:  # another load was faster
             _, codes = _compare_codes(db)
-        differs = compare(_stored_catalogue(db), wanted)
-        _swap_codes(db)
-        orders = _insert_samples(db, sample_orders)
-        if not differs.empty or codes.added or codes.removed:
-            _write_catalogue(db, differs, wanted)
+        changes = _swap_catalogue(db, load, codes)
         version = _catalogue_version(db)
     if dry_run:
         version = _catalogue_version(db)
-    return LoadReport(version, differs.changes(codes, orders))
+    return LoadReport(version, changes)
+
+
+def _swap_catalogue(db: sqlite3.Connection, load: _Load, codes: Change) -> Mapping[str, Change]:
+    """Part by part, within a transaction. The coupons' has begun with the staging of the codes."""
+    watch = load.watch
+    differs = compare(_stored_catalogue(db), load.wanted)
+    _swap_codes(db)
+    _write_coupons(db, differs, load.wanted)
+    watch("coupons", differs.coupon_changes(codes))
+    watch("products", None)
+    _write_products(db, differs.products)
+    watch("products", {"products": differs.products.change})
+    watch("users", None)
+    _write_users(db, differs.users)
+    watch("users", {"users": differs.users.change})
+    watch("orders", None)
+    orders = _insert_samples(db, load.sample_orders)
+    watch("orders", {"orders": orders})
+    if not differs.empty or codes.added or codes.removed:
+        db.execute("UPDATE catalogue SET version = version + 1, loaded_at = ?", (_now(),))
+    return differs.changes(codes, orders)
 
 
 def _compare_codes(db: sqlite3.Connection) -> tuple[int, Change]:
@@ -639,22 +679,22 @@ def _insert_samples(db: sqlite3.Connection, orders: Sequence[Order]) -> Change:
     return Change(added=len(missing), unchanged=len(orders) - len(missing))
 
 
-def _write_catalogue(
-    db: sqlite3.Connection, differs: CatalogueDifference, wanted: Catalogue
-) -> None:
-    db.execute("UPDATE catalogue SET version = version + 1, loaded_at = ?", (_now(),))
-    outdated: list[tuple[str, Iterable[Any]]] = [
-        ("DELETE FROM products WHERE id = ?", (one.id for one in differs.products.outdated)),
-        ("DELETE FROM users WHERE id = ?", (one.id for one in differs.users.outdated)),
-        ("DELETE FROM coupons WHERE code = ?", (one.code for one in differs.coupons.outdated)),
-    ]
-    for sql, ids in outdated:
-        db.executemany(sql, ((id_,) for id_ in ids))
+def _write_products(db: sqlite3.Connection, products: Difference[Product]) -> None:
+    db.executemany("DELETE FROM products WHERE id = ?", ((one.id,) for one in products.outdated))
     db.executemany(
         "INSERT INTO products VALUES (?, ?, ?, ?)",
-        ((one.id, one.name, one.price, one.category) for one in differs.products.fresh),
+        ((one.id, one.name, one.price, one.category) for one in products.fresh),
     )
-    _insert_users(db, differs.users.fresh)
+
+
+def _write_users(db: sqlite3.Connection, users: Difference[User]) -> None:
+    db.executemany("DELETE FROM users WHERE id = ?", ((one.id,) for one in users.outdated))
+    _insert_users(db, users.fresh)
+
+
+def _write_coupons(db: sqlite3.Connection, differs: CatalogueDifference, wanted: Catalogue) -> None:
+    outdated = (one.code for one in differs.coupons.outdated)
+    db.executemany("DELETE FROM coupons WHERE code = ?", ((code,) for code in outdated))
     coupons = list(differs.coupons.fresh)
     if differs.file_coupon_differs:
         db.execute("DELETE FROM coupons WHERE code = ''")

@@ -21,7 +21,7 @@ def io_loop() -> Iterator[IOLoop]:
     """A loop for one test. The plugin's own fixture asks for the current one of a thread that has
     none, which warns from Python 3.12 on."""
     loop = IOLoop(make_current=False)
-    asyncio.set_event_loop(loop.asyncio_loop)  # type: ignore[attr-defined]
+    asyncio.set_event_loop(loop.asyncio_loop)
     yield loop
     asyncio.set_event_loop(None)
     loop.close(all_fds=True)

@@ -30,9 +30,10 @@ def environment(**settings: object) -> dict[str, str]:
     from orderfood.settings import describe_settings
 
     known = {setting.name for setting in describe_settings()}
-    kept = {name: value for name, value in os.environ.items() if name not in known}
+    kept = {n: v for n, v in os.environ.items() if n not in known and not n.startswith("OTEL_")}
     chosen = {name: str(value) for name, value in settings.items()}
-    return {**kept, "PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", **chosen}
+    ours = {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", "JAEGER_ENDPOINT": ""}
+    return {**kept, **ours, **chosen}
 
 
 def command(program: str, *arguments: str) -> list[str]:

@@ -186,7 +186,7 @@ checksum/storage: {{ include "orderfood.secret" . | sha256sum }}
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 {{- if not (hasKey .Values.env "OTEL_RESOURCE_ATTRIBUTES") }}
 - name: OTEL_RESOURCE_ATTRIBUTES
-  value: k8s.pod.name=$(POD_NAME),k8s.namespace.name={{ .Release.Namespace }}
+  value: k8s.namespace.name={{ .Release.Namespace }}
 {{- end }}
 {{- end -}}
 

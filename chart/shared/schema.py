@@ -62,6 +62,7 @@ SETTINGS = (
     "CORS_ALLOWED_ORIGINS",
     "RATE_LIMIT",
     "TRUSTED_PROXIES",
+    "HTTP_SERVER",
 )
 """What env may hold; a test holds it against the programs' own settings."""
 

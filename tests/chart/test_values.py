@@ -138,8 +138,7 @@ def test_the_schemas_are_what_their_program_writes() -> None:
         assert (CHARTS / chart / "values.schema.json").read_text() == text(chart), "make schemas"
 
 
-OF_THE_CHART = {"STORAGE_URL", "FIXTURES_DIR", "HOST", "PORT"}
-TELEMETRY = {"JAEGER_ENDPOINT", "ENABLE_METRICS"}
+OF_THE_CHART = {"STORAGE_URL", "FIXTURES_DIR", "HOST", "PORT", "POD_NAME"}
 
 
 @pytest.mark.parametrize("chart", PROGRAM_CHARTS)
@@ -147,7 +146,7 @@ def test_every_setting_of_the_programs_may_be_set(chart: str) -> None:
     schema = json.loads((CHARTS / chart / "values.schema.json").read_text())
     settings = {setting.name for setting in describe_settings()}
     known = set(schema["properties"]["env"]["properties"])
-    assert known == (settings - OF_THE_CHART) | TELEMETRY
+    assert known == settings - OF_THE_CHART
 
 
 @pytest.mark.parametrize(

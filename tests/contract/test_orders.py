@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -209,19 +210,17 @@ async def test_close_finishes_what_runs_and_refuses_the_rest(shared_database: Da
 
 async def test_whoever_measures_is_told_of_each_commit(shared_database: Database) -> None:
     sizes: list[int] = []
+    results: list[object] = []
 
-    class Around:
-        def __init__(self, contexts: Sequence[Context]) -> None:
-            self.size = len(contexts)
+    @contextmanager
+    def around(contexts: Sequence[Context]) -> Iterator[Callable[[Sequence[object]], None]]:
+        yield results.extend
+        sizes.append(len(contexts))
 
-        def __enter__(self) -> None:
-            pass
-
-        def __exit__(self, *_: object) -> None:
-            sizes.append(self.size)
-
+    orders = [new_order() for _ in range(25)]
     async with shared_database.open() as storage:
-        storage.around_commit = Around
-        await asyncio.gather(*(storage.add_order(new_order()) for _ in range(25)))
+        storage.around_commit = around
+        await asyncio.gather(*map(storage.add_order, orders))
     assert sum(sizes) == 25
     assert max(sizes) > 1
+    assert results == orders

@@ -19,6 +19,8 @@ from storage.records import VersionedCatalogue
 PACKAGED = Path(fixtures.__file__).parent
 SOURCE = Path(scripts.__file__).parents[1]
 
+OURS = {"PYTHONPATH": str(SOURCE), "LOG_FORMAT": "text", "JAEGER_ENDPOINT": ""}
+
 Finished = subprocess.CompletedProcess[str]
 Running = subprocess.Popen[str]
 
@@ -30,7 +32,7 @@ def start_job(job: str, *arguments: str, **settings: str) -> Running:
     }
     return subprocess.Popen(
         [sys.executable, "-m", f"scripts.{job}", *arguments],
-        env={**inherited, "PYTHONPATH": str(SOURCE), "LOG_FORMAT": "text", **settings},
+        env={**inherited, **OURS, **settings},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

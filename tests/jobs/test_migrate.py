@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 from migrations import read_migrations
@@ -25,8 +26,9 @@ async def apply(url: str, migration: Migration) -> None:
 
 
 def test_applies_what_is_pending_and_prints_its_names(shared_url: str) -> None:
-    lines = run_well("migrate", STORAGE_URL=shared_url)
+    *lines, summary = run_well("migrate", STORAGE_URL=shared_url)
     assert lines == [f"applied {name}" for name in known_names(shared_url)]
+    assert re.fullmatch(rf"applied {len(lines)} in \d+ ms", summary)
 
 
 def test_twice_is_nothing_to_do(migrated: str) -> None:
@@ -38,7 +40,7 @@ def test_three_at_once_apply_each_migration_once(shared_url: str) -> None:
     lines = []
     for finished in [finish(job) for job in jobs]:
         assert (finished.returncode, finished.stderr) == (0, "")
-        lines += [line for line in finished.stdout.splitlines() if line.startswith("applied")]
+        lines += [line for line in finished.stdout.splitlines() if line.startswith("applied 0")]
     assert sorted(lines) == [f"applied {name}" for name in known_names(shared_url)]
 
 
@@ -70,8 +72,10 @@ async def test_a_newer_migration_is_tolerated(migrated: str) -> None:
 
 def test_json_lines_carry_the_name(shared_url: str) -> None:
     lines = run_well("migrate", STORAGE_URL=shared_url, LOG_FORMAT="json", LOG_LEVEL="critical")
-    entries = [json.loads(line) for line in lines]
+    *entries, summary = [json.loads(line) for line in lines]
     assert [entry["migration"] for entry in entries] == known_names(shared_url)
+    assert summary["applied"] == known_names(shared_url)
+    assert summary["duration_ms"] > 0
     assert {entry["service"] for entry in entries} == {"database-migration"}
 
 

@@ -7,7 +7,7 @@ from contextvars import Context, ContextVar
 
 import pytest
 
-from storage.batches import Batcher, together_or_alone
+from storage.batches import Batcher, Told, together_or_alone
 from storage.errors import (
     CouponUsedUp,
     StorageBusy,
@@ -125,10 +125,11 @@ async def test_close_finishes_what_waits() -> None:
 async def test_around_is_told_the_contexts_of_the_callers() -> None:
     caller: ContextVar[int] = ContextVar("caller")
     seen: list[list[int]] = []
+    told: list[Sequence[object]] = []
 
-    def around(contexts: Sequence[Context]) -> AbstractContextManager[None]:
+    def around(contexts: Sequence[Context]) -> AbstractContextManager[Told]:
         seen.append([context[caller] for context in contexts])
-        return nullcontext()
+        return nullcontext(told.append)
 
     batcher = Batcher(Recorder(), around=lambda: around)
 
@@ -138,6 +139,7 @@ async def test_around_is_told_the_contexts_of_the_callers() -> None:
 
     await asyncio.gather(*map(call, range(3)))
     assert seen == [[0, 1, 2]]
+    assert told == [[0, 2, 4]]
 
 
 async def test_a_value_that_is_rejected_takes_nobody_along() -> None:

@@ -1,0 +1,278 @@
+"""What order-food counts, for Prometheus.
+
+Only what prometheus-client's multiprocess mode can sum over processes is used: counters,
+histograms, and gauges that say how; no info metric and no collector. What stands in a gauge is read
+when somebody asks (:meth:`Metrics.sample`), the rest is counted as it happens.
+
+Labels are bounded: methods, routes, statuses, reasons and operations are fixed words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections import Counter as Tally
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+from orderfood.catalogue import CatalogueCache
+from orderfood.process import ProcessFigures, read_process
+from orderfood.settings import Settings
+from storage import Storage
+from storage.records import Coupon, CouponKind, Order
+
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+BYTES = (0, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576)
+MONEY = (5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+ORDERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+NO_COUPON = "none"
+
+PLACING = ("POST", "/api/order")
+"""The method and the route of an order that is placed, or refused."""
+
+REFUSALS = (
+    "body_size", "coupon", "coupon_used_up", "expired_key", "idempotency_conflict",
+    "idempotency_key", "in_progress", "json", "limit", "media_type", "no_key", "rate_limit",
+    "schema", "scope", "unknown_product", "wrong_key",
+)  # fmt: skip
+"""Why an order may be refused: counted from zero, so that the first one is seen, too."""
+
+OPERATIONS = (
+    "add_order", "cancel_order", "delete_expired_keys", "find_file_code", "find_order_by_key",
+    "get_catalogue_version", "get_order", "get_schema_version", "list_orders", "read_catalogue",
+)  # fmt: skip
+"""The storage calls of a server that runs."""
+
+
+class _OfRequest(NamedTuple):
+    """What is counted at the end of a request, looked up once for each kind of request."""
+
+    increment: Callable[[], None]
+    seconds: Callable[[float], None]
+    received: Callable[[float], None]
+    sent: Callable[[float], None]
+
+
+class Metrics:
+    """All metrics of one process."""
+
+    CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+    def __init__(self, settings: Settings, storage: Storage) -> None:
+        self.registry = CollectorRegistry()
+        self._storage = storage
+        self._catalogue: CatalogueCache | None = None
+        self._active: Tally[tuple[str, str]] = Tally()
+        self._of_request: dict[tuple[str, str, int], _OfRequest] = {}
+        self._process = ProcessFigures()
+        self._define_http()
+        self._define_business()
+        self._define_operation()
+        self._define_process()
+        self._build_info(settings)
+
+    # --- definitions ---
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(name, meaning, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, meaning: str, buckets: tuple[float, ...], *labels: str
+    ) -> Histogram:
+        return Histogram(name, meaning, labels, buckets=buckets, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, over_processes: str, *labels: str) -> Gauge:
+        return Gauge(
+            name,
+            meaning,
+            labels,
+            registry=self.registry,
+            multiprocess_mode=over_processes,  # type: ignore[arg-type]
+        )
+
+    def _define_http(self) -> None:
+        kind = ("method", "route", "status")
+        self._requests = self._counter("http_server_requests", "Requests answered.", *kind)
+        self._seconds = self._histogram(
+            "http_server_request_duration_seconds",
+            "From a request's head to the end of its answer.",
+            SECONDS,
+            *kind,
+        )
+        self._received = self._histogram(
+            "http_server_request_body_size_bytes", "Bodies of requests.", BYTES, *kind
+        )
+        self._sent = self._histogram(
+            "http_server_response_body_size_bytes", "Bodies of answers.", BYTES, *kind
+        )
+        self._active_requests = self._gauge(
+            "http_server_active_requests", "Requests in flight.", "livesum", *kind[:2]
+        )
+
+    def _define_business(self) -> None:
+        self._placed = self._counter(
+            "orders_placed", "Orders placed, by the kind of their coupon.", "coupon_kind"
+        )
+        self._refused = self._counter("orders_refused", "Orders refused, by reason.", "reason")
+        self._value = self._histogram("order_value", "Totals of placed orders, in money.", MONEY)
+        for kind in (NO_COUPON, *CouponKind):
+            self._placed.labels(str(kind))
+        for reason in REFUSALS:
+            self._refused.labels(reason)
+
+    def _define_operation(self) -> None:
+        self._call_seconds = self._histogram(
+            "storage_call_duration_seconds", "Storage calls.", SECONDS, "operation"
+        )
+        self._call_errors = self._counter(
+            "storage_errors", "Storage calls that failed.", "operation"
+        )
+        for operation in OPERATIONS:
+            self._call_errors.labels(operation)
+        self._call: dict[str, Callable[[float], None]] = {}
+        self._commit = self._histogram(
+            "orders_per_commit", "Orders that share a commit of the storage.", ORDERS
+        )
+        self._in_use = self._gauge(
+            "storage_connections_in_use", "Storage connections in use.", "livesum"
+        )
+        self._connections = self._gauge(
+            "storage_connections_limit", "Storage connections that there may be.", "livesum"
+        )
+        self._version = self._gauge(
+            "catalogue_version", "Version of the catalogue that is served.", "livemin"
+        )
+        self._age = self._gauge(
+            "catalogue_age_seconds", "Since the catalogue that is served was loaded.", "livemax"
+        )
+        self._products = self._gauge("catalogue_products", "Products on the menu.", "livemin")
+
+    def _define_process(self) -> None:
+        """As the client's own collector names them, which does not know of several processes."""
+        per_process = "liveall"
+        self._cpu = self._counter("process_cpu_seconds", "User and system CPU time.")
+        self._resident = self._gauge(
+            "process_resident_memory_bytes", "Resident memory.", per_process
+        )
+        self._virtual = self._gauge("process_virtual_memory_bytes", "Virtual memory.", per_process)
+        self._fds = self._gauge("process_open_fds", "Open file descriptors.", per_process)
+        self._max_fds = self._gauge(
+            "process_max_fds", "File descriptors that there may be.", per_process
+        )
+        self._start = self._gauge(
+            "process_start_time_seconds", "Start of the process since 1970.", per_process
+        )
+
+    def _build_info(self, settings: Settings) -> None:
+        names = ("version", "environment", "backend", "python")
+        info = self._gauge("orderfood_build_info", "What runs here; always 1.", "livemax", *names)
+        info.labels(
+            settings.service_version,
+            settings.environment,
+            self._storage.backend,
+            platform.python_version(),
+        ).set(1)
+
+    # --- what happens ---
+
+    def request_begins(self, method: str, route: str) -> None:
+        """A request has come."""
+        self._active[method, route] += 1
+
+    def request_ends(
+        self,
+        method: str,
+        route: str,
+        status: int,
+        seconds: float,
+        received: int,
+        sent: int,
+        reason: str | None,
+    ) -> None:
+        """A request was answered."""
+        self._active[method, route] -= 1
+        kind = (method, route, status)
+        found = self._of_request.get(kind) or self._new_kind(kind)
+        found.increment()
+        found.seconds(seconds)
+        found.received(received)
+        found.sent(sent)
+        if reason is not None and 400 <= status < 499 and (method, route) == PLACING:
+            self._refused.labels(reason).inc()
+
+    def _new_kind(self, kind: tuple[str, str, int]) -> _OfRequest:
+        method, route, status = kind
+        labels = (method, route, str(status))
+        found = self._of_request[kind] = _OfRequest(
+            self._requests.labels(*labels).inc,
+            self._seconds.labels(*labels).observe,
+            self._received.labels(*labels).observe,
+            self._sent.labels(*labels).observe,
+        )
+        return found
+
+    def order_placed(self, order: Order, coupon: Coupon | None) -> None:
+        """A new order was stored; one that is replayed is none."""
+        self._placed.labels(coupon.kind.value if coupon else NO_COUPON).inc()
+        self._value.observe(order.total / 100)
+
+    def storage_called(self, operation: str, seconds: float, *, failed: bool) -> None:
+        """A storage call has ended."""
+        observe = self._call.get(operation)
+        if observe is None:
+            observe = self._call[operation] = self._call_seconds.labels(operation).observe
+        observe(seconds)
+        if failed:
+            self._call_errors.labels(operation).inc()
+
+    def orders_committed(self, count: int) -> None:
+        """So many orders were stored in one commit."""
+        self._commit.observe(count)
+
+    # --- what stands ---
+
+    def watch(self, catalogue: CatalogueCache) -> None:
+        """Whose snapshot is reported."""
+        self._catalogue = catalogue
+
+    def sample(self) -> None:
+        """Brings the gauges up to date. Cheap enough for once a second."""
+        for (method, route), count in self._active.items():
+            self._active_requests.labels(method, route).set(count)
+        in_use, limit = self._storage.connections()
+        self._in_use.set(in_use)
+        self._connections.set(limit)
+        self._sample_catalogue()
+        self._sample_process()
+
+    def _sample_catalogue(self) -> None:
+        snapshot = self._catalogue.newest if self._catalogue else None
+        if snapshot is None:
+            return
+        self._version.set(snapshot.version)
+        self._products.set(len(snapshot.products))
+        if snapshot.loaded_at is not None:
+            self._age.set((datetime.now(UTC) - snapshot.loaded_at).total_seconds())
+
+    def _sample_process(self) -> None:
+        figures = read_process()
+        self._cpu.inc(max(0.0, figures.cpu_seconds - self._process.cpu_seconds))
+        self._process = figures
+        self._resident.set(figures.resident_bytes)
+        self._virtual.set(figures.virtual_bytes)
+        self._fds.set(figures.open_fds)
+        self._max_fds.set(figures.max_fds)
+        self._start.set(figures.start_time)
+
+    async def expose(self) -> bytes:
+        """All metrics as text, made on a thread: there may be many."""
+        self.sample()
+        return await asyncio.to_thread(generate_latest, self.registry)

@@ -1,0 +1,53 @@
+"""What is done about each request, whoever has answered it: its access-log line and its metrics.
+
+Handlers, and whatever else answers requests, call :meth:`RequestObserver.begin` and ``end`` and
+nothing else. It knows nothing of Tornado.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orderfood.accesslog import log_access
+
+if TYPE_CHECKING:
+    from orderfood.metrics import Metrics
+
+
+class RequestObserver:
+    """Told of each request when it begins and when it has ended."""
+
+    def __init__(self, metrics: Metrics | None = None) -> None:
+        self.metrics = metrics
+
+    def begin(self, method: str, route: str) -> None:
+        """A request has come. ``method`` and ``route`` are among the few that there are."""
+        if self.metrics is not None:
+            self.metrics.request_begins(method, route)
+
+    def end(
+        self,
+        *,
+        method: str,
+        route: str,
+        status: int,
+        seconds: float,
+        request_id: str,
+        user: str | None,
+        reason: str | None,
+        received: int,
+        sent: int,
+    ) -> None:
+        """It is answered, or its client is gone. ``reason`` is a fixed word that says why it was
+        not answered as it wished, ``received`` and ``sent`` are the bytes of the two bodies."""
+        log_access(
+            method=method,
+            route=route,
+            status=status,
+            seconds=seconds,
+            request_id=request_id,
+            user=user,
+            reason=reason,
+        )
+        if self.metrics is not None:
+            self.metrics.request_ends(method, route, status, seconds, received, sent, reason)

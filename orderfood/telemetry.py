@@ -1,0 +1,165 @@
+"""Spans: what the programs record about their work, for whoever looks at a trace later.
+
+Only the OpenTelemetry API is imported here: it is small, and does nothing until
+:func:`start_tracing` has found that something is to be exported and brought in the SDK.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import Context as ContextVars
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
+from opentelemetry.util.types import AttributeValue
+
+from orderfood.logs import add_log_context, hide_passwords
+from orderfood.settings import Settings
+
+if TYPE_CHECKING:
+    from orderfood.exporting import Tracing
+
+__all__ = [
+    "Attributes",
+    "Span",
+    "SpanKind",
+    "current_span",
+    "current_tracing",
+    "fail",
+    "recorded_in",
+    "span",
+    "start_span",
+    "start_tracing",
+]
+
+Attributes = Mapping[str, AttributeValue]
+"""What a span says of its work: texts, numbers, booleans, or lists of one of them."""
+
+_tracer = trace.get_tracer("orderfood")
+
+
+def start_tracing(settings: Settings, service: str) -> Tracing | None:
+    """Sends spans to where the settings say, as spans of this service; None where that is nowhere.
+
+    The SDK, the exporter and what they need are imported only now: a program that is not traced
+    does not wait for them.
+    """
+    if settings.span_exporter == "none":
+        return None
+    from orderfood.exporting import Tracing
+
+    add_log_context(log_ids)
+    _started.append(Tracing(settings, service))
+    return _started[-1]
+
+
+_started: list[Tracing] = []
+
+
+def current_tracing() -> Tracing | None:
+    """What this process has started."""
+    return _started[-1] if _started else None
+
+
+@contextmanager
+def span(
+    name: str,
+    attributes: Attributes | None = None,
+    *,
+    kind: SpanKind = SpanKind.INTERNAL,
+    harmless: tuple[type[BaseException], ...] = (),
+) -> Iterator[Span]:
+    """A span as long as the block, and a child of the span around it. What the block raises is
+    recorded in it; an error of ``harmless`` is an outcome rather than a failure."""
+    with _tracer.start_as_current_span(
+        name,
+        kind=kind,
+        attributes=attributes,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as current:
+        try:
+            yield current
+        except BaseException as error:
+            _record(current, error)
+            if not isinstance(error, harmless):
+                _mark_failed(current, error)
+            raise
+
+
+def current_span() -> Span:
+    """The span that what happens here and now belongs to; where there is none, one that records
+    nothing."""
+    return trace.get_current_span()
+
+
+def start_span(
+    name: str,
+    attributes: Attributes | None = None,
+    *,
+    parent: Span | None = None,
+    links: Sequence[Span] = (),
+    kind: SpanKind = SpanKind.INTERNAL,
+) -> Span:
+    """A span that somebody else ends, perhaps on another thread; it becomes no one's context."""
+    return _tracer.start_span(
+        name,
+        context=None if parent is None else trace.set_span_in_context(parent, Context()),
+        kind=kind,
+        attributes=attributes,
+        links=[Link(span.get_span_context()) for span in links],
+    )
+
+
+def fail(failed: Span, error: BaseException) -> None:
+    """Records the error in a span, and that it failed."""
+    if failed.is_recording():
+        _record(failed, error)
+        _mark_failed(failed, error)
+
+
+def _record(failed: Span, error: BaseException) -> None:
+    """Without passwords: drivers like to quote the URL that they were given."""
+    stack = "".join(traceback.format_exception(error))
+    failed.record_exception(
+        error,
+        {
+            "exception.message": hide_passwords(str(error)),
+            "exception.stacktrace": hide_passwords(stack),
+        },
+    )
+
+
+def _mark_failed(failed: Span, error: BaseException) -> None:
+    kind = type(error).__name__
+    failed.set_attribute("error.type", kind)
+    failed.set_status(Status(StatusCode.ERROR, f"{kind}: {hide_passwords(str(error))}"))
+
+
+def recorded_in(contexts: Iterable[ContextVars]) -> list[Span]:
+    """The spans of these contexts, as far as they are recorded."""
+    spans = [context.run(trace.get_current_span) for context in contexts]
+    return [found for found in spans if found.is_recording()]
+
+
+def log_ids() -> Mapping[str, str]:
+    """What a log line needs to be found from a trace, and the trace from it."""
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid or context.trace_id == _NOT_SAMPLED.trace_id:
+        return {}
+    return {
+        "trace_id": trace.format_trace_id(context.trace_id),
+        "span_id": trace.format_span_id(context.span_id),
+    }
+
+
+_NOT_SAMPLED = trace.SpanContext(2**128 - 1, 2**64 - 1, is_remote=False)
+"""Stands for a trace that nobody records, and whose id would lead nowhere. No sampler that goes by
+the trace's id picks one with the highest of all."""
+
+NOT_SAMPLED = trace.set_span_in_context(trace.NonRecordingSpan(_NOT_SAMPLED), Context())
+"""The context of a request that is not sampled: what begins in it is not sampled either."""

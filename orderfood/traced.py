@@ -1,0 +1,189 @@
+"""Server spans: Tornado's instrumentation, entered for the requests that are sampled and no others.
+
+The instrumentation costs about 100 µs a request even when the sampler then says no. So the sampler
+is asked first, with the incoming traceparent if there is one, and only a request that it wants gets
+a handler that is instrumented. All others keep the handler as it is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import cast
+
+from opentelemetry import context, propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.instrumentation import tornado as _tornado
+from opentelemetry.instrumentation.tornado import _HANDLER_CONTEXT_KEY, patch_handler_class
+from opentelemetry.instrumentation.tornado.version import __version__
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace import Span
+from tornado.httputil import HTTPHeaders
+
+from orderfood.exporting import Tracing
+from orderfood.handlers import ApiHandler
+from orderfood.telemetry import NOT_SAMPLED, fail
+
+REQUEST_HEADERS = ("User-Agent", "Content-Type", "Content-Length", "Accept", "Origin")
+RESPONSE_HEADERS = ("Content-Type", "Content-Length", "ETag", "Retry-After", "Allow")
+"""The headers that a span shows, when they were sent. More of them may be named in
+OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST and …_RESPONSE."""
+
+SECRET_HEADERS = ("api_key", "X-API-Key", "Authorization", "Cookie", "Idempotency-Key")
+"""The headers that no span shows, whoever asks for them."""
+
+_ROOT = Context()
+_instrument: Callable[..., bool] = patch_handler_class  # the library's hook is untyped
+
+
+class RequestTracer:
+    """Decides for each request whether it is traced, before anything of it is handled."""
+
+    def __init__(self, tracing: Tracing) -> None:
+        self._ids = tracing.ids
+        self._sampler = tracing.provider.sampler
+        self._tracer = trace.get_tracer(_tornado.__name__, __version__, tracing.provider)
+        self._carriers = tuple(propagate.get_global_textmap().fields)
+        self._traced: dict[type[ApiHandler], type[ApiHandler]] = {}
+        self.sampled = False
+        """What enter said last: the request is handed on before there is another one."""
+
+    def enter(self, headers: HTTPHeaders) -> bool:
+        """Whether the request with these headers is sampled. From here on until the next call this
+        is the context of a request that is not, or of none."""
+        parent = self._parent(headers)
+        trace_id = self._ids.draw() if parent is _ROOT else _trace_id(parent)
+        decision = self._sampler.should_sample(parent, trace_id, "").decision
+        if decision is Decision.RECORD_AND_SAMPLE and _plain_length(headers):
+            context.attach(_ROOT)  # the instrumentation reads the headers itself
+            self.sampled = True
+        else:
+            context.attach(NOT_SAMPLED if parent is _ROOT else parent)
+            self.sampled = False
+        return self.sampled
+
+    def _parent(self, headers: HTTPHeaders) -> Context:
+        """The context of the caller's span; _ROOT when there is none."""
+        for name in self._carriers:
+            if name in headers:
+                parent = propagate.extract(headers, _ROOT)
+                return parent if _trace_id(parent) else _ROOT
+        return _ROOT
+
+    def traced(self, handler: type[ApiHandler]) -> type[ApiHandler]:
+        """The handler with a span around each request."""
+        if handler not in self._traced:
+            self._traced[handler] = self._instrumented(handler)
+        return self._traced[handler]
+
+    def _instrumented(self, handler: type[ApiHandler]) -> type[ApiHandler]:
+        names = {"__module__": handler.__module__, "__qualname__": handler.__qualname__}
+        made = cast(type[ApiHandler], type(handler.__name__, (_Traced, handler), names))
+        _instrument(self._tracer, defaultdict(_Unmeasured), made, _describe)
+        # it would end the span before there is an answer, with a status that may be another
+        made.log_exception = handler.log_exception  # type: ignore[method-assign]
+        return made
+
+
+def _trace_id(parent: Context) -> int:
+    return trace.get_current_span(parent).get_span_context().trace_id
+
+
+def _plain_length(headers: HTTPHeaders) -> bool:
+    """Whether the instrumentation, which takes a Content-Length for a number, can read it."""
+    length = headers.get("Content-Length")
+    return length is None or (length.isascii() and length.isdigit())
+
+
+class _Unmeasured:
+    """Stands for the instruments of OpenTelemetry's metrics: ours are Prometheus'."""
+
+    def record(self, *_: object, **__: object) -> None:
+        """Nothing."""
+
+    add = record
+
+
+class _Traced(ApiHandler):
+    """What the instrumentation leaves to its hooks: how the span ends."""
+
+    def on_finish(self) -> None:
+        span = self._span()
+        if span is not None:
+            _describe_answer(span, self)
+            if trace.get_current_span() is not span:  # a task that it was not activated in
+                self._end_span(span)
+        super().on_finish()
+
+    def on_connection_close(self) -> None:
+        span = self._span()
+        if span is None:
+            super().on_connection_close()
+            return
+        with trace.use_span(span):  # this is the stream's context, not the request's
+            super().on_connection_close()
+        if not self.in_flight:
+            _describe_answer(span, self)
+            self._end_span(span)
+
+    def _span(self) -> Span | None:
+        activated = getattr(self, _HANDLER_CONTEXT_KEY, None)
+        return activated.span if activated else None
+
+    def _end_span(self, span: Span) -> None:
+        """Ends it before the instrumentation does, which would also deactivate it: that works in
+        its own context alone."""
+        delattr(self, _HANDLER_CONTEXT_KEY)
+        span.end()
+
+
+def _describe(span: Span, handler: ApiHandler) -> None:
+    """The instrumentation's hook at a request's start: a name by route, for a path may hold
+    anything, and what else there is to say."""
+    if not span.is_recording():
+        return
+    span.update_name(f"{handler.method} {handler.route}")
+    span.set_attributes(
+        {
+            "http.method": handler.method,
+            "http.request.method": handler.method,
+            "request_id": handler.request_id,
+            **_shown("http.request.header", REQUEST_HEADERS, handler.request.headers),
+        }
+    )
+    if handler.route != ApiHandler.route:
+        span.set_attribute("http.route", handler.route)
+    _hide_secrets(span, handler.request.headers)
+
+
+def _hide_secrets(span: Span, headers: HTTPHeaders) -> None:
+    shown = span.attributes if isinstance(span, ReadableSpan) else None
+    for name in SECRET_HEADERS:
+        attribute = _attribute("http.request.header", name)
+        if shown and name in headers and attribute in shown:
+            span.set_attribute(attribute, "***")
+
+
+def _describe_answer(span: Span, handler: ApiHandler) -> None:
+    status = handler.get_status()
+    span.set_attributes(
+        {
+            "http.status_code": status,
+            "http.response.status_code": status,
+            **_shown("http.response.header", RESPONSE_HEADERS, handler._headers),
+        }
+    )
+    if handler.reason is not None:
+        span.set_attribute("orderfood.reason", handler.reason)
+    if status >= 500 and handler.error is not None:
+        fail(span, handler.error)
+
+
+def _shown(prefix: str, names: tuple[str, ...], headers: HTTPHeaders) -> dict[str, str]:
+    # plain texts, not lists as the conventions have them: Jaeger's exporter cannot send lists
+    return {_attribute(prefix, name): headers[name] for name in names if name in headers}
+
+
+def _attribute(prefix: str, name: str) -> str:
+    return f"{prefix}.{name.lower().replace('-', '_')}"
