@@ -14,13 +14,13 @@ RUN python -c "import configparser, tomllib; setup = configparser.ConfigParser()
     && pip install --quiet --requirement build.txt \
     && python -m compileall -q --invalidation-mode unchecked-hash -s /install -p /usr/local /install
 
-# --- the code; the fixtures once more where their path does not hold Python's version; what `helm test` runs ---
+# --- the code; a path to the fixtures that does not hold Python's version; what `helm test` runs ---
 FROM dependencies AS code
 COPY . .
 RUN pip install --quiet --prefix /code --no-compile --no-deps --no-index --no-build-isolation . \
     && python -m compileall -q --invalidation-mode unchecked-hash -s /code -p /usr/local /code \
-    && mkdir -p /code/share/orderfood/fixtures \
-    && cp fixtures/*.json /code/share/orderfood/fixtures/ \
+    && mkdir -p /code/share/orderfood \
+    && ln -s ../../lib/python3.13/site-packages/fixtures /code/share/orderfood/fixtures \
     && cp chart/shared/place_order.py /code/share/orderfood/
 
 # --- what all three images are ---

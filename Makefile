@@ -7,7 +7,7 @@ DEFINITIONS := setup.cfg pyproject.toml constraints.txt
 # where version managers keep interpreters that are not on PATH
 INTERPRETERS := $(subst $() ,:,$(wildcard $(HOME)/.pyenv/versions/3.1[123].*/bin))
 
-.PHONY: run test test-cluster schemas lint format constraints clean
+.PHONY: run test test-cluster fuzz schemas lint format constraints clean
 
 run: $(VENV)/run
 	@$(BIN)/database-migration && $(BIN)/database-load && exec $(BIN)/order-food
@@ -23,6 +23,10 @@ endif
 # deploys to the cluster that kubectl knows, in a namespace of its own, and takes it away again
 test-cluster: $(VENV)/test
 	$(BIN)/python -m pytest --numprocesses 0 --exitfirst tests/cluster
+
+# a hundred thousand generated requests against the contract
+fuzz: $(VENV)/test
+	ORDERFOOD_FUZZ_EXAMPLES=1400 $(BIN)/python -m pytest tests/fuzz -s -n 2
 
 lint: $(VENV)/test
 	$(BIN)/ruff check

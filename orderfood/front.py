@@ -21,13 +21,19 @@ from tornado.httputil import (
     HTTPServerConnectionDelegate,
     RequestStartLine,
     ResponseStartLine,
-    format_timestamp,
 )
 
 from orderfood import handlers
 from orderfood.handlers import Context
 from orderfood.httptools_server import Exchange
-from orderfood.responses import common_headers, has_current, negotiate, read_headers, request_id
+from orderfood.responses import (
+    common_headers,
+    has_current,
+    http_date,
+    negotiate,
+    read_headers,
+    request_id,
+)
 from orderfood.wire import Encoded
 
 if TYPE_CHECKING:
@@ -35,6 +41,8 @@ if TYPE_CHECKING:
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 """Hosts that are certainly good; Tornado judges any other."""
+
+_OF_A_BODY = ("Content-Type", "Content-Encoding")
 
 LIST = handlers.ProductsHandler.route
 ONE = handlers.ProductHandler.route
@@ -53,8 +61,6 @@ class Front(HTTPServerConnectionDelegate):
         self.app = app
         self.context = context
         self.tracer = tracer
-        self._date = ""
-        self._dated_at = 0
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
@@ -77,13 +83,6 @@ class Front(HTTPServerConnectionDelegate):
             return LIST, snapshot.menu
         product = snapshot.encoded.get(path.removeprefix(_PREFIX))
         return None if product is None else (ONE, product)
-
-    def date(self) -> str:
-        """The Date header, made once a second."""
-        now = int(time.time())
-        if now != self._dated_at:
-            self._dated_at, self._date = now, format_timestamp(now)
-        return self._date
 
 
 class _Request(HTTPMessageDelegate):
@@ -154,10 +153,10 @@ class _Request(HTTPMessageDelegate):
         head = static_head(item, current, front.context.settings.cors_allowed_origins, origin)
         body = b"" if current or self._method == "HEAD" else item.body
         if isinstance(self._conn, Exchange):
-            date = f"Date: {front.date()}\r\nX-Request-ID: {id_}".encode("latin-1")
+            date = f"Date: {http_date()}\r\nX-Request-ID: {id_}".encode("latin-1")
             self._conn.send(head + date, body)
         else:
-            self._send_by_tornado(head, front.date(), id_, body)
+            self._send_by_tornado(head, http_date(), id_, body)
         front.context.active -= 1
         front.context.observer.end(
             method=self._method,
@@ -190,7 +189,9 @@ def static_head(
     """The status line and those headers of an answer that are the same for every request."""
     lines = ["HTTP/1.1 304 Not Modified" if current else "HTTP/1.1 200 OK"]
     headers = [*read_headers(item), *common_headers(origins, origin)]
-    if not current:
+    if current:  # what describes a body that is not sent is left out (RFC 9110, 15.4.5)
+        headers = [header for header in headers if header[0] not in _OF_A_BODY]
+    else:
         headers.append(("Content-Length", str(len(item.body))))
     lines += [f"{name}: {value}" for name, value in headers]
     return "".join(f"{line}\r\n" for line in lines).encode("latin-1")

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import ClassVar, cast
 
 from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
@@ -30,6 +31,7 @@ from orderfood.ratelimit import RateLimiter, client_address
 from orderfood.responses import (
     common_headers,
     has_current,
+    http_date,
     negotiate,
     read_headers,
     request_id,
@@ -210,12 +212,18 @@ class ApiHandler(RequestHandler):
             methods.append("POST")
         return (*methods, "OPTIONS")
 
-    def set_default_headers(self) -> None:
-        self.clear_header("Server")
-        self.set_header("X-Request-ID", self.request_id)
+    def clear(self) -> None:
+        """Sets what every answer carries. Tornado's own would name the server and check each value
+        again, for a tenth of the time that a whole order takes."""
+        headers = self._headers = HTTPHeaders()
+        headers["Content-Type"] = wire.JSON_TYPE
+        headers["Date"] = http_date()
+        headers["X-Request-ID"] = self.request_id
         origins = self.context.settings.cors_allowed_origins
         for name, value in common_headers(origins, self.request.headers.get("Origin")):
-            self.add_header(name, value)
+            headers[name] = value
+        self._write_buffer = []
+        self.set_status(200)
 
     @cached_property
     def request_id(self) -> str:

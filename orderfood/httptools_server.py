@@ -98,6 +98,9 @@ class RequestHeaders(HTTPHeaders):
             found[name] = f"{found[name]},{text}" if name in found else text
         return found
 
+    def __bool__(self) -> bool:
+        return True  # asked of every request; counting them would make them all
+
     def __getitem__(self, name: str) -> str:
         if "_as_list" in self.__dict__:
             return super().__getitem__(name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import re
+import time
+from email.utils import formatdate
 from functools import lru_cache
 
 from orderfood.wire import JSON_TYPE, Encoded
@@ -27,6 +29,17 @@ def request_id(sent: str | None) -> str:
     return f"{_ids.getrandbits(128):032x}"
 
 
+def http_date() -> str:
+    """The time as the Date header has it (RFC 9110, 5.6.7), made once a second."""
+    return _date_of(int(time.time()))
+
+
+@lru_cache(maxsize=2)
+def _date_of(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
+
+
+@lru_cache(maxsize=256)
 def common_headers(origins: tuple[str, ...], origin: str | None) -> Headers:
     """What every answer carries: who may read it in a browser, and that its type is no guess."""
     headers = [("X-Content-Type-Options", "nosniff")]
