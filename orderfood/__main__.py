@@ -15,6 +15,7 @@ from fixtures import FixtureError, read_fixtures
 from orderfood.accesslog import AccessLog
 from orderfood.app import build_app
 from orderfood.catalogue import CatalogueCache, Snapshot
+from orderfood.couponfiles import coupon_codes
 from orderfood.front import Front
 from orderfood.handlers import Context
 from orderfood.logs import say
@@ -22,9 +23,10 @@ from orderfood.observed import ObservedStorage
 from orderfood.observer import RequestObserver
 from orderfood.program import Program, require_schema, run_program, storage_of
 from orderfood.ratelimit import RateLimiter
-from orderfood.server import ListenError, Server, serve_until_signal
+from orderfood.server import ListenError, Server, bind, serve_until_signal, url_of
 from orderfood.service import Shop, hash_key
 from orderfood.settings import Settings
+from orderfood.supervisor import Worker, WorkerFailed, supervise
 from orderfood.telemetry import current_tracing
 from storage import Storage
 from storage.errors import StorageError
@@ -43,7 +45,11 @@ PORTION_SECONDS = 0.1
 
 
 async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
-    """Serves until a signal comes."""
+    """Serves until a signal comes, or has several workers do so."""
+    worker = Worker(arguments.worker) if arguments.worker else None
+    if worker is None and settings.workers > 1:
+        await supervise(settings)
+        return
     async with storage_of(settings) as inner:
         await prepare_storage(inner, settings)
         context = new_context(settings, inner)
@@ -51,11 +57,25 @@ async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
             tracer = request_tracer()
             front = Front(build_app(context, tracer), context, tracer)
             server = Server(front, context)
-            url = await server.listen(settings.host, settings.port)
-            say(logger, f"order-food listens on {url}", url=url)
+            await listen(server, settings, worker)
             await serve_until_signal(server, settings.drain_seconds)
             if context.observer.access_log is not None:
                 context.observer.access_log.flush()
+            if worker is not None:
+                worker.close()
+
+
+async def listen(server: Server, settings: Settings, worker: Worker | None) -> None:
+    """Listens, and says so: to the person who started this, or to the supervisor. Raises
+    ListenError."""
+    if worker is not None:
+        await server.listen(worker.listening)
+        worker.listens()
+        return
+    listening = bind(settings.host, settings.port)
+    url = url_of(listening, settings.host)
+    await server.listen(listening)
+    say(logger, f"order-food listens on {url}", url=url)
 
 
 def new_context(settings: Settings, inner: Storage) -> Context:
@@ -113,7 +133,10 @@ async def prepare_storage(storage: Storage, settings: Settings) -> None:
     await require_schema(storage)
     if storage.backend == "memory":
         loaded = read_fixtures(settings.fixtures_dir)
-        await storage.replace_catalogue(loaded.catalogue, sample_orders=loaded.sample_orders)
+        async with coupon_codes(loaded.coupon_files, settings) as codes:
+            await storage.replace_catalogue(
+                loaded.catalogue, codes=codes, sample_orders=loaded.sample_orders
+            )
 
 
 @asynccontextmanager
@@ -124,6 +147,8 @@ async def background(context: Context) -> AsyncIterator[None]:
         asyncio.create_task(shop.catalogue.run(), name="catalogue"),
         asyncio.create_task(delete_expired_keys(shop.storage), name="expired keys"),
     ]
+    if context.observer.metrics is not None:
+        tasks.append(asyncio.create_task(context.observer.metrics.keep_sampling(), name="metrics"))
     try:
         yield
     finally:
@@ -154,7 +179,8 @@ PROGRAM = Program(
     name="order-food",
     description="Serves the API: the menu, and orders.",
     work=serve,
-    expected_errors=(ListenError, FixtureError),
+    add_arguments=lambda parser: parser.add_argument("--worker", help=argparse.SUPPRESS),
+    expected_errors=(ListenError, FixtureError, WorkerFailed),
     loop_factory=new_event_loop,
 )
 

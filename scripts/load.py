@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from fixtures import FixtureError, Fixtures, read_fixtures
+from orderfood.couponfiles import coupon_codes
 from orderfood.logs import say
 from orderfood.program import Program, require_schema, run_program, storage_of, wait_for_schema
 from orderfood.settings import Settings
@@ -35,27 +36,37 @@ async def _load(settings: Settings, arguments: argparse.Namespace) -> None:
     current_span().set_attribute("db.system.name", storage.backend)
     fixtures = read_fixtures(settings.fixtures_dir)
     if storage.backend == "memory":
+        async with coupon_codes(fixtures.coupon_files, settings):
+            pass
         say(logger, "memory:// is loaded by order-food itself: the fixtures are fine, that is all")
         return
     report = await replace(
-        storage, fixtures, dry_run=arguments.dry_run, wait=arguments.wait_for_schema
+        storage, fixtures, settings, dry_run=arguments.dry_run, wait=arguments.wait_for_schema
     )
     _show(report, milliseconds=(time.perf_counter() - start) * 1000, dry_run=arguments.dry_run)
 
 
 async def replace(
-    storage: Storage, fixtures: Fixtures, *, dry_run: bool, wait: bool = False
+    storage: Storage,
+    fixtures: Fixtures,
+    settings: Settings,
+    *,
+    dry_run: bool,
+    wait: bool = False,
 ) -> LoadReport:
-    """One transaction on a storage that it connects and closes. Raises StorageError."""
+    """One transaction on a storage that it connects and closes; the coupon files are read before
+    it begins, and after it is clear that it can. Raises StorageError, FixtureError."""
     async with storage:
         await (wait_for_schema if wait else require_schema)(storage)
-        with watching() as watch:
-            report = await storage.replace_catalogue(
-                fixtures.catalogue,
-                sample_orders=fixtures.sample_orders,
-                dry_run=dry_run,
-                watch=watch,
-            )
+        async with coupon_codes(fixtures.coupon_files, settings) as codes:
+            with watching() as watch:
+                report = await storage.replace_catalogue(
+                    fixtures.catalogue,
+                    codes=codes,
+                    sample_orders=fixtures.sample_orders,
+                    dry_run=dry_run,
+                    watch=watch,
+                )
     current_span().set_attribute("dataload.catalogue_version", report.version)
     return report
 
@@ -89,14 +100,22 @@ def _show(report: LoadReport, *, milliseconds: float, dry_run: bool) -> None:
     for kind, counts in changes.items():
         words = ", ".join(f"{count} {what}" for what, count in counts.items())
         say(logger, f"{kind}: {words}", kind=kind, **counts)
+    codes = _count_codes(report)
     say(
         logger,
-        f"{'would load' if dry_run else 'loaded'} in {milliseconds:.0f} ms",
+        f"{'would load' if dry_run else 'loaded'} in {milliseconds:.0f} ms,"
+        f" with {codes} codes of coupon files",
+        file_codes=codes,
         duration_ms=round(milliseconds, 3),
         catalogue_version=report.version,
         dry_run=dry_run,
         **changes,
     )
+
+
+def _count_codes(report: LoadReport) -> int:
+    codes = report.changes["coupon_codes"]
+    return codes.added + codes.changed + codes.unchanged
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -67,8 +67,8 @@ class RunningServer:
         self.process = process
         self.lines: list[dict[str, Any]] = []
         self._fresh: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
         self.url = str(self.wait_for_line("order-food listens")["url"])
 
     @property
@@ -103,7 +103,7 @@ class RunningServer:
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         code = self.process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
+        self.reader.join(PATIENCE)
         return code
 
 
@@ -117,11 +117,16 @@ def serving(url: str, **settings: object) -> Iterator[RunningServer]:
         stdout=subprocess.PIPE,
         text=True,
     )
+    readers: list[threading.Thread] = []
     try:
-        yield RunningServer(process)
+        running = RunningServer(process)
+        readers.append(running.reader)
+        yield running
     finally:
         process.kill()
         process.wait(PATIENCE)
+        for reader in readers:
+            reader.join(PATIENCE)  # workers may live on for a moment
         if process.stdout:
             process.stdout.close()
 

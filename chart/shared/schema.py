@@ -63,6 +63,8 @@ SETTINGS = (
     "RATE_LIMIT",
     "TRUSTED_PROXIES",
     "HTTP_SERVER",
+    "WORKERS",
+    "SPOOL_DIR",
 )
 """What env may hold; a test holds it against the programs' own settings."""
 

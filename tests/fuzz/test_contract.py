@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def fuzz(server: RunningServer) -> str:
 
 
 def test_nothing_is_found_that_the_contract_does_not_allow(
-    url: str, record_property: pytest.RecordProperty
+    url: str, record_property: Callable[[str, object], None]
 ) -> None:
     with serving(url) as server:
         said = fuzz(server)
