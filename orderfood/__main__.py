@@ -8,12 +8,13 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fixtures import FixtureError, read_fixtures
 from orderfood.accesslog import AccessLog
 from orderfood.app import build_app
-from orderfood.catalogue import CatalogueCache
+from orderfood.catalogue import CatalogueCache, Snapshot
 from orderfood.couponfiles import coupon_codes
 from orderfood.front import Front
 from orderfood.handlers import Context
@@ -23,7 +24,7 @@ from orderfood.observer import RequestObserver
 from orderfood.program import Program, require_schema, run_program, storage_of
 from orderfood.ratelimit import RateLimiter
 from orderfood.server import ListenError, Server, bind, serve_until_signal, url_of
-from orderfood.service import Shop
+from orderfood.service import Shop, hash_key
 from orderfood.settings import Settings
 from orderfood.supervisor import Worker, WorkerFailed, supervise
 from orderfood.telemetry import current_tracing
@@ -81,7 +82,8 @@ def new_context(settings: Settings, inner: Storage) -> Context:
     """The shop on this storage, and who watches over it."""
     metrics = new_metrics(settings, inner)
     storage = ObservedStorage(inner, metrics=metrics)
-    catalogue = CatalogueCache(storage)
+    warn = partial(warn_of_sample_keys, settings.environment)
+    catalogue = CatalogueCache(storage, on_change=warn)
     limiter = RateLimiter(settings.rate_limit) if settings.rate_limit else None
     observer = RequestObserver(metrics, AccessLog(settings, PROGRAM.name))
     if metrics is None:
@@ -108,6 +110,21 @@ def request_tracer() -> RequestTracer | None:
     from orderfood.traced import RequestTracer
 
     return RequestTracer(tracing)
+
+
+SAMPLE_KEYS = ("apitest", "apitest-readonly")
+"""What the packaged users have, and everybody knows."""
+
+PRODUCTION = ("prod", "production")
+
+
+def warn_of_sample_keys(environment: str, snapshot: Snapshot) -> None:
+    """Says so when production is open to whoever has read the README."""
+    if environment not in PRODUCTION:
+        return
+    for key in SAMPLE_KEYS:
+        if hash_key(key) in snapshot.keys:
+            logger.warning("the sample key %r opens this shop: load users of your own", key)
 
 
 async def prepare_storage(storage: Storage, settings: Settings) -> None:

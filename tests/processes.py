@@ -41,11 +41,11 @@ def command(program: str, *arguments: str) -> list[str]:
 
 
 def run(program: str, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
-    """Runs a program to its end."""
+    """Runs a program to its end. PYTHONPATH names another tree than this one."""
     return subprocess.run(
         command(program, *arguments),
         env=environment(**settings),
-        cwd=ROOT,
+        cwd=str(settings.get("PYTHONPATH", ROOT)),
         capture_output=True,
         text=True,
         timeout=120,
@@ -109,11 +109,11 @@ class RunningServer:
 
 @contextmanager
 def serving(url: str, **settings: object) -> Iterator[RunningServer]:
-    """A server on a free port, ended when the block ends."""
+    """A server on a free port, ended when the block ends. PYTHONPATH names another tree."""
     process = subprocess.Popen(
         command("order-food"),
         env=environment(**{"STORAGE_URL": url, "PORT": 0, **settings}),
-        cwd=ROOT,
+        cwd=str(settings.get("PYTHONPATH", ROOT)),
         stdout=subprocess.PIPE,
         text=True,
     )
