@@ -15,6 +15,9 @@ from tests.postgres import NamedServer, NoPostgres, open_server
 BACKENDS = os.environ.get("ORDERFOOD_TEST_BACKENDS", "memory,sqlite,postgres").split(",")
 """Which backends the tests run on: a comma-separated part of memory, sqlite and postgres."""
 
+# what runs in this process exports nothing; the programs that tests start get theirs said
+os.environ["JAEGER_ENDPOINT"] = ""
+
 # pytest-tornasync makes loops without asyncio.run: from Python 3.12 on, the first one would warn
 # that there is none yet, unless somebody has said so
 asyncio.set_event_loop(None)
