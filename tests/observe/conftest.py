@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.api.conftest import backend, database
 from tests.observe.jaeger import Jaeger, running_jaeger
-from tests.processes import prepare
+
+__all__ = ["backend", "database"]
 
 
 @pytest.fixture(scope="module")
@@ -17,15 +19,8 @@ def shared_jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
 
 
 @pytest.fixture
-def jaeger(shared_jaeger: Jaeger) -> Iterator[Jaeger]:
+def jaeger(shared_jaeger: Jaeger) -> Jaeger:
     """A Jaeger that has kept nothing yet."""
     shared_jaeger.stop()
     shared_jaeger.start()
     return shared_jaeger
-
-
-@pytest.fixture
-def loaded_url(storage_url: str) -> str:
-    """A migrated and loaded database of each backend."""
-    prepare(storage_url)
-    return storage_url

@@ -23,10 +23,10 @@ SOON = {"OTEL_BSP_SCHEDULE_DELAY": 50}
 BODY = {"items": [{"productId": "1", "quantity": 2}]}
 
 
-@pytest.fixture
-def server(shared_jaeger: Jaeger, loaded_url: str) -> Iterator[RunningServer]:
+@pytest.fixture(scope="module")
+def server(shared_jaeger: Jaeger, database: str) -> Iterator[RunningServer]:
     settings = {"JAEGER_ENDPOINT": shared_jaeger.endpoint, "ENVIRONMENT": "test", **SOON}
-    with serving(loaded_url, SERVICE_VERSION="9.8", **settings) as running:
+    with serving(database, SERVICE_VERSION="9.8", **settings) as running:
         yield running
 
 
@@ -36,14 +36,19 @@ def client(server: RunningServer) -> Iterator[Client]:
         yield connected
 
 
+@pytest.fixture
+def name() -> str:
+    """A request id that no other test has."""
+    return f"request-{time.time_ns()}"
+
+
 def traceparent(trace_id: str, span_id: str, *, sampled: bool) -> dict[str, str]:
     return {"traceparent": f"00-{trace_id}-{span_id}-{'01' if sampled else '00'}"}
 
 
 def test_a_request_is_a_span_named_by_method_and_route(
-    shared_jaeger: Jaeger, client: Client, server: RunningServer
+    shared_jaeger: Jaeger, client: Client, server: RunningServer, name: str
 ) -> None:
-    name = f"menu-{time.time_ns()}"
     answer = client.get("/api/product/1", **{"X-Request-ID": name, "User-Agent": "test/1"})
     span = shared_jaeger.wait_for_request(name)
     assert span.name == "GET /api/product/:productId"
@@ -66,11 +71,11 @@ def test_a_request_is_a_span_named_by_method_and_route(
 
 
 def test_the_storage_calls_of_an_order_are_under_it(
-    shared_jaeger: Jaeger, client: Client, server: RunningServer
+    shared_jaeger: Jaeger, client: Client, server: RunningServer, name: str
 ) -> None:
-    order = client.order(BODY, **{"X-Request-ID": "order-1"})
+    order = client.order(BODY, **{"X-Request-ID": name})
     assert order.status == 200
-    span = shared_jaeger.wait_for_request("order-1")
+    span = shared_jaeger.wait_for_request(name)
     assert span.name == "POST /api/order"
     (call,) = named(shared_jaeger.children(SERVICE, span), "storage.add_order")
     assert call.trace_id == span.trace_id
@@ -105,55 +110,59 @@ def test_every_other_storage_call(shared_jaeger: Jaeger, client: Client) -> None
         assert named(shared_jaeger.children(SERVICE, span), f"storage.{operation}")
 
 
-def test_a_path_that_is_unknown_names_no_span(shared_jaeger: Jaeger, client: Client) -> None:
-    assert client.get("/wp-admin/secret", **{"X-Request-ID": "lost"}).status == 404
-    span = shared_jaeger.wait_for_request("lost")
+def test_a_path_that_is_unknown_names_no_span(
+    shared_jaeger: Jaeger, client: Client, name: str
+) -> None:
+    assert client.get("/wp-admin/secret", **{"X-Request-ID": name}).status == 404
+    span = shared_jaeger.wait_for_request(name)
     assert span.name == "GET unknown"
     assert "http.route" not in span.tags
     assert span.tags["http.status_code"] == 404
     assert span.tags["orderfood.reason"] == "not_found"
 
 
-def test_a_method_that_is_unknown(shared_jaeger: Jaeger, client: Client) -> None:
-    assert client.send("BREW", "/api/order", headers={"X-Request-ID": "tea"}).status == 405
-    span = shared_jaeger.wait_for_request("tea")
+def test_a_method_that_is_unknown(shared_jaeger: Jaeger, client: Client, name: str) -> None:
+    assert client.send("BREW", "/api/order", headers={"X-Request-ID": name}).status == 405
+    span = shared_jaeger.wait_for_request(name)
     assert (span.name, span.tags["http.method"]) == ("OTHER /api/order", "OTHER")
 
 
-def test_a_refusal_is_no_failure_and_says_why(shared_jaeger: Jaeger, client: Client) -> None:
+def test_a_refusal_is_no_failure_and_says_why(
+    shared_jaeger: Jaeger, client: Client, name: str
+) -> None:
     body = {"items": [{"productId": "99", "quantity": 1}]}
-    assert client.order(body, **{"X-Request-ID": "refused"}).status == 422
-    span = shared_jaeger.wait_for_request("refused")
+    assert client.order(body, **{"X-Request-ID": f"{name}-refused"}).status == 422
+    span = shared_jaeger.wait_for_request(f"{name}-refused")
     assert span.tags["orderfood.reason"] == "unknown_product"
     assert span.tags["http.status_code"] == 422
     assert "error" not in span.tags
     missing = "/api/order/00000000-0000-4000-8000-00000000ffff"
-    assert client.get(missing, **KEY, **{"X-Request-ID": "missing"}).status == 404
-    span = shared_jaeger.wait_for_request("missing")
+    assert client.get(missing, **KEY, **{"X-Request-ID": f"{name}-missing"}).status == 404
+    span = shared_jaeger.wait_for_request(f"{name}-missing")
     (call,) = named(shared_jaeger.children(SERVICE, span), "storage.get_order")
     assert "error" not in call.tags
     assert [event["exception.type"] for event in call.events]
 
 
-def test_traceparent_is_honoured(shared_jaeger: Jaeger, client: Client) -> None:
+def test_traceparent_is_honoured(shared_jaeger: Jaeger, client: Client, name: str) -> None:
     caller = traceparent("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", sampled=True)
-    client.get("/api/product", **caller, **{"X-Request-ID": "called"})
-    span = shared_jaeger.wait_for_request("called")
+    client.get("/api/product", **caller, **{"X-Request-ID": name})
+    span = shared_jaeger.wait_for_request(name)
     assert span.trace_id == "0af7651916cd43dd8448eb211c80319c"
     assert span.parent == "b7ad6b7169203331"
     assert span.tags["span.kind"] == "server"
 
 
 def test_a_caller_that_is_not_sampled_decides_for_us(
-    shared_jaeger: Jaeger, client: Client, server: RunningServer
+    shared_jaeger: Jaeger, client: Client, server: RunningServer, name: str
 ) -> None:
     caller = traceparent("1af7651916cd43dd8448eb211c80319d", "c7ad6b7169203331", sampled=False)
-    client.order(BODY, **caller, **{"X-Request-ID": "unsampled"})
-    client.order(BODY, **{"X-Request-ID": "after-it"})
-    shared_jaeger.wait_for_request("after-it")
+    client.order(BODY, **caller, **{"X-Request-ID": f"{name}-unsampled"})
+    client.order(BODY, **{"X-Request-ID": f"{name}-after-it"})
+    shared_jaeger.wait_for_request(f"{name}-after-it")
     spans = shared_jaeger.spans(SERVICE)
     assert all(s.trace_id != "1af7651916cd43dd8448eb211c80319d" for s in spans)
-    line = server.wait_for_request("unsampled")
+    line = server.wait_for_request(f"{name}-unsampled")
     assert line["trace_id"] == "1af7651916cd43dd8448eb211c80319d"
 
 
@@ -164,7 +173,7 @@ def test_a_traceparent_that_is_none(shared_jaeger: Jaeger, client: Client, heade
     assert shared_jaeger.wait_for_request(request_id).parent is None
 
 
-def test_no_key_is_in_any_span(shared_jaeger: Jaeger, memory_url: str) -> None:
+def test_no_key_is_in_any_span(shared_jaeger: Jaeger, memory_url: str, name: str) -> None:
     captured = "api_key,x-api-key,authorization,user-agent"
     settings = {
         "JAEGER_ENDPOINT": shared_jaeger.endpoint,
@@ -173,8 +182,8 @@ def test_no_key_is_in_any_span(shared_jaeger: Jaeger, memory_url: str) -> None:
     }
     with serving(memory_url, **settings) as server, connect(server.url) as client:
         secrets = {"X-API-Key": "s3cret-1", "Authorization": "Bearer s3cret-2"}
-        client.order(BODY, **secrets, **{"X-Request-ID": "keys"})
-        span = shared_jaeger.wait_for_request("keys")
+        client.order(BODY, **secrets, **{"X-Request-ID": name})
+        span = shared_jaeger.wait_for_request(name)
         shown = json.dumps(span.raw)
         assert "apitest" not in shown
         assert "s3cret" not in shown
@@ -202,28 +211,30 @@ def test_only_what_is_sampled_is_traced(shared_jaeger: Jaeger, memory_url: str) 
         assert named(shared_jaeger.children(SERVICE, span), "storage.add_order")
 
 
-def test_a_client_that_leaves_is_in_a_span(shared_jaeger: Jaeger, memory_url: str) -> None:
+def test_a_client_that_leaves_is_in_a_span(
+    shared_jaeger: Jaeger, memory_url: str, name: str
+) -> None:
     settings = {"JAEGER_ENDPOINT": shared_jaeger.endpoint, **SOON}
     with serving(memory_url, **settings) as server:
         with socket_to(server) as connection:
-            connection.sendall(head(Content_Length=100, X_Request_ID="left") + b'{"items"')
+            connection.sendall(head(Content_Length=100, X_Request_ID=name) + b'{"items"')
             with connect(server.url) as client:
                 assert client.get("/health").status == 200
-        span = shared_jaeger.wait_for_request("left")
+        span = shared_jaeger.wait_for_request(name)
         assert span.tags["http.status_code"] == 499
-        line = server.wait_for_request("left")
+        line = server.wait_for_request(name)
         assert (line["status"], line["trace_id"]) == (499, span.trace_id)
 
 
 def test_a_store_that_goes_away_is_recorded(
-    shared_jaeger: Jaeger, request: pytest.FixtureRequest, sqlite_url: str
+    shared_jaeger: Jaeger, request: pytest.FixtureRequest, sqlite_url: str, name: str
 ) -> None:
     prepare(sqlite_url)
     settings = {"JAEGER_ENDPOINT": shared_jaeger.endpoint, **SOON}
     with serving(sqlite_url, **settings) as server, connect(server.url) as client:
         with locked(sqlite_url):
-            assert client.order(BODY, **{"X-Request-ID": "locked"}).status == 503
-        span = shared_jaeger.wait_for_request("locked")
+            assert client.order(BODY, **{"X-Request-ID": name}).status == 503
+        span = shared_jaeger.wait_for_request(name)
         assert span.tags["error"] is True
         assert span.tags["http.status_code"] == 503
         assert any(e["exception.type"].endswith("StorageUnavailable") for e in span.events)
@@ -235,8 +246,7 @@ def test_a_store_that_goes_away_is_recorded(
         assert not [line for line in server.lines if line["level"] in ("error", "critical")]
 
 
-def locked(url: str) -> object:
-
+def locked(url: str) -> closing[sqlite3.Connection]:
     connection = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     return closing(connection)
@@ -256,7 +266,7 @@ async def test_a_shared_commit_is_linked_to_the_requests_it_served(
     ids = {s.id for s in requests}
     calls = {s.id: s for s in spans if s.name == "storage.add_order" and s.parent in ids}
     commits = [s for s in spans if s.name == "storage.commit" and s.parent in calls]
-    served = [{r["spanID"] for r in c.references("FOLLOWS_FROM")} | {c.parent} for c in commits]
+    served = [{c.parent, *(r["spanID"] for r in c.references("FOLLOWS_FROM"))} for c in commits]
     assert len(calls) == 60
     assert sorted(i for ids in served for i in ids if i) == sorted(calls)
     assert [len(ids) for ids in served] == [c.tags["orderfood.commit.orders"] for c in commits]
@@ -275,7 +285,7 @@ async def place(server: RunningServer, request_id: str) -> None:
     writer.close()
 
 
-def test_a_jaeger_that_comes_up_late(tmp_path: Path, memory_url: str) -> None:
+def test_a_jaeger_that_comes_up_late(tmp_path: Path, memory_url: str, name: str) -> None:
     with running_jaeger(tmp_path) as jaeger:
         jaeger.stop()
         settings = {"JAEGER_ENDPOINT": jaeger.endpoint, "LOG_LEVEL": "debug", **SOON}
@@ -286,9 +296,9 @@ def test_a_jaeger_that_comes_up_late(tmp_path: Path, memory_url: str) -> None:
             warning = server.wait_for_line("cannot be exported")
             assert warning["level"] == "warning"
             jaeger.start()
-            client.get("/health", **{"X-Request-ID": "late"})
+            client.get("/health", **{"X-Request-ID": name})
             assert server.wait_for_line("spans are exported again")["level"] == "info"
-            assert jaeger.wait_for_request("late").name == "GET /health"
+            assert jaeger.wait_for_request(name).name == "GET /health"
             server.stop()
             told = [e["level"] for e in server.lines if "cannot be exported" in e["message"]]
             assert told[0] == "warning"

@@ -121,7 +121,7 @@ def test_accepts(name: str, value: str, expected: object) -> None:
         ),
         ("ENABLE_METRICS", "yes"),
         ("JAEGER_ENDPOINT", "localhost:14268"),
-        ("JAEGER_ENDPOINT", "http://localhost:x/"),
+        ("JAEGER_ENDPOINT", "http://localhost:99999/"),
         ("POD_NAME", "a b"),
     ],
 )
