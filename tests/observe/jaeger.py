@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.postgres import free_port
 from tests.processes import PATIENCE
 
 CONFIG = """
@@ -39,6 +40,16 @@ receivers:
 exporters:
   jaeger_storage_exporter: {{trace_storage: memory}}
 """
+
+
+def lasting_port() -> int:
+    """A free port that stays free while nobody listens on it: below those that the system gives to
+    clients, one of which might even reach itself there."""
+    while True:
+        port = random.randint(20_000, 32_000)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass(frozen=True)
@@ -88,7 +99,7 @@ class Jaeger:
     """A Jaeger that can be stopped and started again on the ports that it has."""
 
     def __init__(self, folder: Path) -> None:
-        self._ports = {name: free_port() for name in ("query", "thrift", "otlp")}
+        self._ports = {name: lasting_port() for name in ("query", "thrift", "otlp")}
         self._config = folder / "jaeger.yaml"
         self._config.write_text(CONFIG.format(**self._ports))
         self._log = folder / "jaeger.log"
@@ -103,16 +114,22 @@ class Jaeger:
         return f"http://127.0.0.1:{self._ports['otlp']}"
 
     def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                ["jaeger", "--config", str(self._config)], stdout=log, stderr=log
-            )
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
             assert time.monotonic() < deadline, self._log.read_text()[-2000:]
+            if self._process is None or self._process.poll() is not None:
+                self._launch()
             time.sleep(0.05)
 
+    def _launch(self) -> None:
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                ["jaeger", "--config", str(self._config)], stdout=log, stderr=log
+            )
+
     def _answers(self) -> bool:
+        if self._process is None:
+            return False
         try:
             self.services()
         except OSError:
