@@ -94,12 +94,15 @@ async def prepare_storage(storage: Storage, settings: Settings) -> None:
 
 @asynccontextmanager
 async def background(context: Context) -> AsyncIterator[None]:
-    """What goes on beside the requests: probing the catalogue, deleting expired keys."""
+    """What goes on beside the requests: probing the catalogue, deleting expired keys,
+    sampling metrics."""
     shop = context.shop
     tasks = [
         asyncio.create_task(shop.catalogue.run(), name="catalogue"),
         asyncio.create_task(delete_expired_keys(shop.storage), name="expired keys"),
     ]
+    if context.observer.metrics is not None:
+        tasks.append(asyncio.create_task(context.observer.metrics.run(), name="metrics"))
     try:
         yield
     finally:
