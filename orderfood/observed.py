@@ -92,8 +92,9 @@ class ObservedStorage(Storage):
     def _around_commit(
         self, callers: Sequence[Context]
     ) -> Iterator[Callable[[Sequence[object]], None]]:
-        """A shared commit: counted, and one span that belongs to the first of the requests that it
-        serves and are traced, and is linked to all of them, as they are to it."""
+        """A shared commit: counted, and one span. Of the requests that it serves and that are
+        traced it belongs to the first, and is linked to the others, as they are to it. (A link to
+        its own parent makes Jaeger forget the parent.)"""
         if self._metrics is not None:
             self._metrics.orders_committed(len(callers))
         served = telemetry.recorded_in(callers)
@@ -105,9 +106,9 @@ class ObservedStorage(Storage):
             "orderfood.commit.orders": len(callers),
         }
         commit = telemetry.start_span(
-            "storage.commit", attributes, parent=served[0], links=served, kind=SpanKind.CLIENT
+            "storage.commit", attributes, parent=served[0], links=served[1:], kind=SpanKind.CLIENT
         )
-        for span in served:
+        for span in served[1:]:
             span.add_link(commit.get_span_context())
         try:
             yield lambda results: _record_failure(commit, results)

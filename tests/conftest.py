@@ -15,6 +15,8 @@ from tests.postgres import NamedServer, NoPostgres, open_server
 BACKENDS = os.environ.get("ORDERFOOD_TEST_BACKENDS", "memory,sqlite,postgres").split(",")
 """Which backends the tests run on: a comma-separated part of memory, sqlite and postgres."""
 
+# what runs in this process exports nothing; the programs that tests start get theirs said
+os.environ["JAEGER_ENDPOINT"] = ""
 
 SAME_EVERYWHERE = ("benchmarks", "browser", "chart", "fuzz", "observe")
 """Folders whose tests try what no interpreter changes, and take long."""

@@ -33,13 +33,32 @@ def test_defaults_are_those_of_the_table() -> None:
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
-    empty = {name: "" for name, _, _ in describe_settings()}
+    empty = {name: "" for name, _, _ in describe_settings() if name != "JAEGER_ENDPOINT"}
     assert read_settings(empty) == read_settings({})
+
+
+@pytest.mark.parametrize(
+    ("environ", "exporter"),
+    [
+        ({}, "jaeger"),
+        ({"JAEGER_ENDPOINT": ""}, "none"),
+        ({"JAEGER_ENDPOINT": "https://jaeger.example/api/traces"}, "jaeger"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}, "otlp"),
+        ({"JAEGER_ENDPOINT": "", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://h:1/x"}, "otlp"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, "jaeger"),
+        ({"OTEL_SDK_DISABLED": "True"}, "none"),
+        ({"OTEL_SDK_DISABLED": "false"}, "jaeger"),
+        ({"OTEL_TRACES_EXPORTER": "none"}, "none"),
+    ],
+)
+def test_where_spans_go(environ: dict[str, str], exporter: str) -> None:
+    assert read_settings(environ).span_exporter == exporter
 
 
 def test_every_field_is_described_and_every_description_is_a_field() -> None:
     described = {name.lower() for name, _, _ in describe_settings()}
-    assert described == set(Settings.__dataclass_fields__)
+    derived = {"span_exporter"}
+    assert described | derived == set(Settings.__dataclass_fields__)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +119,10 @@ def test_accepts(name: str, value: str, expected: object) -> None:
             ("CORS_ALLOWED_ORIGINS", o)
             for o in ("null", "https://a,", "https://a b", "https://*.a")
         ),
+        ("ENABLE_METRICS", "yes"),
+        ("JAEGER_ENDPOINT", "localhost:14268"),
+        ("JAEGER_ENDPOINT", "http://localhost:99999/"),
+        ("POD_NAME", "a b"),
     ],
 )
 def test_refuses_in_one_line_that_says_what_is_allowed(name: str, value: str) -> None:
