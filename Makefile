@@ -37,6 +37,17 @@ test-cluster: $(VENV)/test
 fuzz: $(VENV)/test
 	ORDERFOOD_FUZZ_EXAMPLES=1400 $(BIN)/python -m pytest tests/fuzz -s -n 2
 
+# side by side with what a user would else have; writes docs/benchmarks.md
+ROUNDS ?= 3
+SECONDS ?= 2
+bench: $(VENV)/bench
+	$(BIN)/python -m benchmarks.bench --rounds $(ROUNDS) --seconds $(SECONDS)
+
+# minutes of mixed load: no error, flat memory
+MINUTES ?= 10
+soak: $(VENV)/bench
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
+
 lint: $(VENV)/test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -70,4 +81,8 @@ $(VENV)/run: $(DEFINITIONS) | $(BIN)/python
 
 $(VENV)/test: $(DEFINITIONS) | $(BIN)/python
 	$(INSTALL) --editable '.[test,lint,tox]'
+	@touch $@ $(VENV)/run
+
+$(VENV)/bench: $(DEFINITIONS) | $(BIN)/python
+	$(INSTALL) --editable '.[test,bench]'
 	@touch $@ $(VENV)/run

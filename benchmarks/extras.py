@@ -1,0 +1,157 @@
+"""What no single run of wrk shows: the start, reads while orders commit, and loads while serving."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.load import Load
+from benchmarks.menu import FIXTURES
+from benchmarks.services import (
+    Service,
+    Stage,
+    order_food,
+    running,
+    wait_until_it_answers,
+)
+from tests.postgres import free_port
+from tests.processes import run
+
+READERS = 58
+WRITERS = 6
+"""Connections that read, and that order meanwhile."""
+
+PAUSE = 50
+"""Milliseconds between a connection's requests where a service is busy and not driven to its
+limit, as most are most of the time. At the limit every wait is a wait for the processor."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Loads of wrk with something going on beside them, and without."""
+
+    alone: list[Load]
+    beside: list[Load]
+    count: int = 0
+    """How often the other thing was done."""
+
+    @property
+    def p99_ratio(self) -> float:
+        """Of the medians of the rounds."""
+        return median_p99(self.beside) / median_p99(self.alone)
+
+    @property
+    def failed(self) -> int:
+        return sum(load.failed for load in self.beside)
+
+
+def median_p99(loads: list[Load]) -> float:
+    return statistics.median(load.p99_us for load in loads)
+
+
+def start_seconds(stage: Stage, url: str, times: int) -> list[float]:
+    """From the start of the process until it answers over HTTP."""
+    seconds = []
+    for number in range(times):
+        port = free_port()
+        env = stage.observed(STORAGE_URL=url, PORT=port, DRAIN_SECONDS=0)
+        log = stage.folder / f"start-{number}.log"
+        began = time.perf_counter()
+        with running(order_food(), env, log) as process:
+            wait_until_it_answers(process, port, log)
+            seconds.append(time.perf_counter() - began)
+    return seconds
+
+
+def reads_beside_orders(service: Service, seconds: float, rounds: int, pause: int) -> Beside:
+    """The menu read over some connections, alone and while others order."""
+    alone, beside = [], []
+    target = service.target
+    for _ in range(rounds):
+        alone.append(target.run("list", seconds, READERS, pause).check(f"{service.name}, reads"))
+        with target.running("new", seconds, WRITERS, pause) as orders:
+            load = target.run("list", seconds, READERS, pause)
+            orders.result().check(f"{service.name}, orders")
+        beside.append(load.check(f"{service.name}, reads beside orders"))
+    return Beside(alone, beside)
+
+
+def mix_beside_loads(stage: Stage, service: Service, seconds: float, rounds: int) -> Beside:
+    """Reads and orders, alone and while database-load changes the menu again and again. Prices
+    stay, so that every answer can still be judged; names change, and the answers with them."""
+    alone, beside, count = [], [], 0
+    for _ in range(rounds):
+        alone.append(service.target.run("new", seconds, pause=PAUSE))
+        with loads_in_a_loop(stage, service) as loop:
+            beside.append(service.target.run("new", seconds, pause=PAUSE))
+        count += loop.count
+    return Beside(alone, beside, count)
+
+
+class LoadLoop:
+    """Runs database-load again and again, with two menus in turn."""
+
+    def __init__(self, url: str, folders: list[Path], pause: float = 0.0) -> None:
+        self.count = 0
+        self.error: str | None = None
+        self._url = url
+        self._folders = folders
+        self._pause = pause
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set() and self.error is None:
+            folder = self._folders[self.count % len(self._folders)]
+            try:
+                done = run("database-load", STORAGE_URL=self._url, FIXTURES_DIR=folder)
+            except subprocess.TimeoutExpired:
+                self.error = "database-load does not end"
+                return
+            if done.returncode:
+                self.error = done.stdout + done.stderr
+            self.count += 1
+            self._stop.wait(self._pause)
+
+
+@contextmanager
+def loads_in_a_loop(stage: Stage, service: Service, pause: float = 0.0) -> Iterator[LoadLoop]:
+    """Raises RuntimeError in the end when a load has failed. The last menu is the first again."""
+    other = other_menu(stage.folder)
+    loop = LoadLoop(service.url, [other, FIXTURES], pause)
+    loop.start()
+    try:
+        yield loop
+    finally:
+        loop.stop()
+        run("database-load", STORAGE_URL=service.url)
+    if loop.error:
+        raise RuntimeError(f"database-load failed: {loop.error}")
+
+
+def other_menu(folder: Path) -> Path:
+    """The packaged fixtures with one dish more."""
+    other = folder / "other-menu"
+    if not other.exists():
+        other.mkdir()
+        for path in FIXTURES.glob("*.json"):
+            shutil.copy(path, other)
+        products = json.loads((other / "products.json").read_text())
+        products.append({"id": "99", "name": "Soup", "price": 4.99, "category": "Soup"})
+        (other / "products.json").write_text(json.dumps(products))
+    return other
