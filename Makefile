@@ -7,7 +7,7 @@ DEFINITIONS := setup.cfg pyproject.toml constraints.txt
 # where version managers keep interpreters that are not on PATH
 INTERPRETERS := $(subst $() ,:,$(wildcard $(HOME)/.pyenv/versions/3.1[123].*/bin))
 
-.PHONY: run test lint format constraints clean
+.PHONY: run test test-cluster fuzz schemas lint format constraints clean
 
 run: $(VENV)/run
 	@$(BIN)/database-migration && $(BIN)/database-load && exec $(BIN)/order-food
@@ -20,15 +20,29 @@ else
 	PATH="$$PATH:$(INTERPRETERS)" $(BIN)/tox run --result-json $(VENV)/tox.json -e py311,py312,py313
 endif
 
+# deploys to the cluster that kubectl knows, in a namespace of its own, and takes it away again
+test-cluster: $(VENV)/test
+	$(BIN)/python -m pytest --numprocesses 0 --exitfirst tests/cluster
+
+# a hundred thousand generated requests against the contract
+fuzz: $(VENV)/test
+	ORDERFOOD_FUZZ_EXAMPLES=1400 $(BIN)/python -m pytest tests/fuzz -s -n 2
+
 lint: $(VENV)/test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile tests/cluster/*Dockerfile
+	$(BIN)/shellcheck *.sh scripts/*.sh tests/cluster/*.sh .ci/*
 
 format: $(VENV)/test
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# the charts' values.schema.json
+schemas: $(BIN)/python
+	$(BIN)/python chart/shared/schema.py
 
 # what was just tested, so that an install a year from now gets the same
 constraints: $(VENV)/test

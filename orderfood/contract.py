@@ -6,7 +6,6 @@ host is asked at run time, and nothing of it is copied here. Flask itself is nev
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -15,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
-from orderfood.wire import Encoded, encoded
+from orderfood.wire import Encoded, encode_bytes, encoded
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -82,8 +81,7 @@ def asset(name: str) -> tuple[Encoded, str] | None:
         return encoded(_START), "text/javascript; charset=utf-8"
     if name not in ASSETS:
         return None
-    body = (_swagger_ui() / name).read_bytes()
-    return Encoded(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'), ASSETS[name]
+    return encode_bytes((_swagger_ui() / name).read_bytes()), ASSETS[name]
 
 
 def _swagger_ui() -> Path:

@@ -10,23 +10,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, cast
 
 from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from orderfood import contract, errors, service, wire
 from orderfood.errors import FieldError, InvalidRequest, Refusal, TooManyRequests
+from orderfood.httptools_server import Exchange
 from orderfood.linger import linger
 from orderfood.logs import request_id as logged_request_id
 from orderfood.observer import RequestObserver
 from orderfood.pricing import Basket, parse_product_id
 from orderfood.ratelimit import RateLimiter, client_address
+from orderfood.responses import (
+    common_headers,
+    has_current,
+    http_date,
+    negotiate,
+    read_headers,
+    request_id,
+)
 from orderfood.service import CREATE_ORDER, READ_ORDER, Shop
 from orderfood.settings import Settings
 from orderfood.wire import Encoded
@@ -203,31 +212,23 @@ class ApiHandler(RequestHandler):
             methods.append("POST")
         return (*methods, "OPTIONS")
 
-    def set_default_headers(self) -> None:
-        self.clear_header("Server")
-        self.set_header("X-Request-ID", self.request_id)
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self._allow_origin()
+    def clear(self) -> None:
+        """Sets what every answer carries. Tornado's own would name the server and check each value
+        again, for a tenth of the time that a whole order takes."""
+        headers = self._headers = HTTPHeaders()
+        headers["Content-Type"] = wire.JSON_TYPE
+        headers["Date"] = http_date()
+        headers["X-Request-ID"] = self.request_id
+        origins = self.context.settings.cors_allowed_origins
+        for name, value in common_headers(origins, self.request.headers.get("Origin")):
+            headers[name] = value
+        self._write_buffer = []
+        self.set_status(200)
 
     @cached_property
     def request_id(self) -> str:
         """The client's name for this request if it is a good one, else a new one."""
-        sent = self.request.headers.get("X-Request-ID", "")
-        if len(sent) <= 128 and _VISIBLE.fullmatch(sent):
-            return sent
-        return uuid.uuid4().hex
-
-    def _allow_origin(self) -> None:
-        allowed = self.context.settings.cors_allowed_origins
-        origin = self.request.headers.get("Origin")
-        if allowed == ("*",):
-            self.set_header("Access-Control-Allow-Origin", "*")
-        else:
-            self.add_header("Vary", "Origin")
-            if origin not in allowed:
-                return
-            self.set_header("Access-Control-Allow-Origin", origin)
-        self.set_header("Access-Control-Expose-Headers", EXPOSED_HEADERS)
+        return request_id(self.request.headers.get("X-Request-ID"))
 
     async def prepare(self) -> None:
         logged_request_id.set(self.request_id)
@@ -329,9 +330,9 @@ class ApiHandler(RequestHandler):
         return "Expect" in self.request.headers
 
     @property
-    def connection(self) -> HTTP1Connection:
+    def connection(self) -> HTTP1Connection | Exchange:
         """The connection that this request came on."""
-        return cast(HTTP1Connection, self.request.connection)
+        return cast(HTTP1Connection | Exchange, self.request.connection)
 
     def _body_follows(self) -> bool:
         headers = self.request.headers
@@ -371,13 +372,18 @@ class ApiHandler(RequestHandler):
 
     def write_encoded(self, encoded: Encoded, content_type: str = wire.JSON_TYPE) -> None:
         """Answers with a body that is ready to send, or with 304 where the client has it."""
-        self.set_header("Content-Type", content_type)
-        self.set_header("Cache-Control", "no-cache")
-        self.set_header("ETag", encoded.etag)
-        if self.check_etag_header():
+        item = negotiate(encoded, self.request.headers.get("Accept-Encoding"))
+        self.clear_header("Content-Type")
+        for name, value in read_headers(item, content_type):
+            self.add_header(name, value)
+        if has_current(self.request.headers.get("If-None-Match"), item.etag):
             self.set_status(304)
         else:
-            self.write(encoded.body)
+            self.write(item.body)
+
+    def check_etag_header(self) -> bool:
+        """Never: write_encoded has judged it."""
+        return False
 
     def compute_etag(self) -> str | None:
         """None: who has an ETag sets it."""
@@ -465,9 +471,6 @@ def is_json(content_type: str | None) -> bool:
 
 
 ALLOWED_HEADERS = "api_key, x-api-key, content-type, idempotency-key"
-EXPOSED_HEADERS = (
-    "X-Request-ID, ETag, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
-)
 
 
 # --- the routes ---

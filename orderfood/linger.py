@@ -14,12 +14,14 @@ from contextlib import suppress
 from tornado.http1connection import HTTP1Connection
 from tornado.ioloop import IOLoop
 
-LINGER_SECONDS = 2.0
-"""How long a client gets to notice that its request is answered."""
+from orderfood.httptools_server import LINGER_SECONDS, Exchange
 
 
-def linger(connection: HTTP1Connection) -> None:
+def linger(connection: HTTP1Connection | Exchange) -> None:
     """Ends our side of the connection now, and the connection in LINGER_SECONDS at the latest."""
+    if isinstance(connection, Exchange):
+        connection.linger()
+        return
     stream = connection.stream
     with suppress(OSError):
         stream.socket.shutdown(socket.SHUT_WR)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orderfood.accesslog import log_access
-
 if TYPE_CHECKING:
+    from orderfood.accesslog import AccessLog
     from orderfood.metrics import Metrics
 
 
 class RequestObserver:
     """Told of each request when it begins and when it has ended."""
 
-    def __init__(self, metrics: Metrics | None = None) -> None:
+    def __init__(self, metrics: Metrics | None = None, access_log: AccessLog | None = None) -> None:
         self.metrics = metrics
+        self.access_log = access_log
 
     def begin(self, method: str, route: str) -> None:
         """A request has come. ``method`` and ``route`` are among the few that there are."""
@@ -40,14 +40,15 @@ class RequestObserver:
     ) -> None:
         """It is answered, or its client is gone. ``reason`` is a fixed word that says why it was
         not answered as it wished, ``received`` and ``sent`` are the bytes of the two bodies."""
-        log_access(
-            method=method,
-            route=route,
-            status=status,
-            seconds=seconds,
-            request_id=request_id,
-            user=user,
-            reason=reason,
-        )
+        if self.access_log is not None:
+            self.access_log.write(
+                method=method,
+                route=route,
+                status=status,
+                seconds=seconds,
+                request_id=request_id,
+                user=user,
+                reason=reason,
+            )
         if self.metrics is not None:
             self.metrics.request_ends(method, route, status, seconds, received, sent, reason)

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from orderfood.logs import configure_logging, flush_lines, hide_passwords, mask_url
+from orderfood.logs import configure_logging, hide_passwords, mask_url, say
 from orderfood.settings import (
     Settings,
     SettingsError,
@@ -52,6 +52,8 @@ class Program:
     add_arguments: Callable[[argparse.ArgumentParser], object] = lambda parser: None
     expected_errors: tuple[type[Exception], ...] = ()
     """What the work may raise, beside StorageError, to say that it could not be done."""
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    """What makes the event loop; None is asyncio's own."""
 
 
 def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
@@ -65,8 +67,11 @@ def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
     try:
         settings = read_settings()
         configure_logging(settings, program.name)
-        with _traced(settings, program) as flush:
-            asyncio.run(_until_signal(program, program.work(settings, arguments), flush))
+        with (
+            _traced(settings, program) as flush,
+            asyncio.Runner(loop_factory=program.loop_factory) as runner,
+        ):
+            runner.run(_until_signal(program, program.work(settings, arguments), flush))
     except SettingsError as error:
         return _refuse(program, error, 2)
     except _Stopped as error:
@@ -102,6 +107,24 @@ async def require_schema(storage: Storage) -> None:
         )
 
 
+SCHEMA_INTERVAL = 1.0
+"""Seconds between two looks for a schema that is waited for."""
+
+
+async def wait_for_schema(storage: Storage) -> None:
+    """Returns when the schema is as new as this code needs it; says once that it waits."""
+    told = False
+    while (version := await storage.get_schema_version()) < SCHEMA_VERSION:
+        if not told:
+            say(
+                logger,
+                f"the schema is at version {version} and this program needs {SCHEMA_VERSION}:"
+                " waiting for database-migration",
+            )
+        told = True
+        await asyncio.sleep(SCHEMA_INTERVAL)
+
+
 class _Stopped(Exception):
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -118,7 +141,6 @@ def _traced(settings: Settings, program: Program) -> Iterator[Callable[[], None]
         yield flush
     finally:
         flush()
-        flush_lines()
 
 
 def _nothing() -> None:
@@ -154,7 +176,6 @@ async def _until_signal(
 
 def _give_up(program: Program, stopped: _Stopped, flush: Callable[[], None]) -> None:
     flush()
-    flush_lines()
     os._exit(_refuse(program, stopped, stopped.exit_code))
 
 

@@ -46,6 +46,8 @@ class RequestTracer:
         self._tracer = trace.get_tracer(_tornado.__name__, __version__, tracing.provider)
         self._carriers = tuple(propagate.get_global_textmap().fields)
         self._traced: dict[type[ApiHandler], type[ApiHandler]] = {}
+        self.sampled = False
+        """What enter said last: the request is handed on before there is another one."""
 
     def enter(self, headers: HTTPHeaders) -> bool:
         """Whether the request with these headers is sampled. From here on until the next call this
@@ -55,9 +57,11 @@ class RequestTracer:
         decision = self._sampler.should_sample(parent, trace_id, "").decision
         if decision is Decision.RECORD_AND_SAMPLE and _plain_length(headers):
             context.attach(_ROOT)  # the instrumentation reads the headers itself
-            return True
-        context.attach(NOT_SAMPLED if parent is _ROOT else parent)
-        return False
+            self.sampled = True
+        else:
+            context.attach(NOT_SAMPLED if parent is _ROOT else parent)
+            self.sampled = False
+        return self.sampled
 
     def _parent(self, headers: HTTPHeaders) -> Context:
         """The context of the caller's span; _ROOT when there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
@@ -148,16 +149,37 @@ def fingerprint(basket: Basket) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A body that is ready to send, with its strong ETag (RFC 9110, 8.8.3)."""
+    """A body that is ready to send, with its strong ETag (RFC 9110, 8.8.3), and perhaps a second
+    one that is compressed. ``varies`` when there are two, ``coding`` names what this one is in."""
 
     body: bytes
     etag: str
+    gzipped: Encoded | None = None
+    varies: bool = False
+    coding: str | None = None
+
+
+MIN_GZIPPED = 1400
+"""Bytes from which on a body is also kept compressed: less fits into one packet anyway."""
+
+
+def encode_bytes(body: bytes) -> Encoded:
+    """A body; the ETag is a digest of it, so every replica answers the same."""
+    if len(body) < MIN_GZIPPED:
+        return Encoded(body, _etag(body))
+    # level 6 is gzip's own default; no time in it, so that all replicas make the same
+    packed = gzip.compress(body, compresslevel=6, mtime=0)
+    gzipped = Encoded(packed, _etag(packed), varies=True, coding="gzip")
+    return Encoded(body, _etag(body), gzipped, varies=True)
+
+
+def _etag(body: bytes) -> str:
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 def encoded(text: str) -> Encoded:
-    """The text as a body; the ETag is a digest of it, so every replica answers the same."""
-    body = text.encode()
-    return Encoded(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+    """A text as a body, see encode_bytes."""
+    return encode_bytes(text.encode())
 
 
 def money(cents: int) -> float:

@@ -7,12 +7,13 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import asdict
 
 from fixtures import FixtureError, Fixtures, read_fixtures
+from orderfood.couponfiles import coupon_codes
 from orderfood.logs import say
-from orderfood.program import Program, require_schema, run_program, storage_of
+from orderfood.program import Program, require_schema, run_program, storage_of, wait_for_schema
 from orderfood.settings import Settings
 from orderfood.telemetry import Span, current_span, fail, span, start_span
 from storage import Storage
@@ -35,23 +36,41 @@ async def _load(settings: Settings, arguments: argparse.Namespace) -> None:
     current_span().set_attribute("db.system.name", storage.backend)
     fixtures = read_fixtures(settings.fixtures_dir)
     if storage.backend == "memory":
+        async with coupon_codes(fixtures.coupon_files, settings):
+            pass
         say(logger, "memory:// is loaded by order-food itself: the fixtures are fine, that is all")
         return
-    report = await replace(storage, fixtures, dry_run=arguments.dry_run)
+    report = await replace(
+        storage, fixtures, settings, dry_run=arguments.dry_run, wait=arguments.wait_for_schema
+    )
     _show(report, milliseconds=(time.perf_counter() - start) * 1000, dry_run=arguments.dry_run)
 
 
-async def replace(storage: Storage, fixtures: Fixtures, *, dry_run: bool) -> LoadReport:
-    """One transaction on a storage that it connects and closes. Raises StorageError."""
+async def replace(
+    storage: Storage,
+    fixtures: Fixtures,
+    settings: Settings,
+    *,
+    dry_run: bool,
+    wait: bool = False,
+) -> LoadReport:
+    """One transaction on a storage that it connects and closes; the coupon files are read before
+    it begins, and after it is clear that it can. Raises StorageError, FixtureError."""
     async with storage:
-        await require_schema(storage)
-        with watching() as watch:
-            report = await storage.replace_catalogue(
-                fixtures.catalogue,
-                sample_orders=fixtures.sample_orders,
-                dry_run=dry_run,
-                watch=watch,
-            )
+        await (wait_for_schema if wait else require_schema)(storage)
+        async with AsyncExitStack() as stack:
+            with span("dataload.readCoupons", {"coupon_files.count": len(fixtures.coupon_files)}):
+                codes = await stack.enter_async_context(
+                    coupon_codes(fixtures.coupon_files, settings)
+                )
+            with watching() as watch:
+                report = await storage.replace_catalogue(
+                    fixtures.catalogue,
+                    codes=codes,
+                    sample_orders=fixtures.sample_orders,
+                    dry_run=dry_run,
+                    watch=watch,
+                )
     current_span().set_attribute("dataload.catalogue_version", report.version)
     return report
 
@@ -85,9 +104,12 @@ def _show(report: LoadReport, *, milliseconds: float, dry_run: bool) -> None:
     for kind, counts in changes.items():
         words = ", ".join(f"{count} {what}" for what, count in counts.items())
         say(logger, f"{kind}: {words}", kind=kind, **counts)
+    codes = _count_codes(report)
     say(
         logger,
-        f"{'would load' if dry_run else 'loaded'} in {milliseconds:.0f} ms",
+        f"{'would load' if dry_run else 'loaded'} in {milliseconds:.0f} ms,"
+        f" with {codes} codes of coupon files",
+        file_codes=codes,
         duration_ms=round(milliseconds, 3),
         catalogue_version=report.version,
         dry_run=dry_run,
@@ -95,9 +117,19 @@ def _show(report: LoadReport, *, milliseconds: float, dry_run: bool) -> None:
     )
 
 
+def _count_codes(report: LoadReport) -> int:
+    codes = report.changes["coupon_codes"]
+    return codes.added + codes.changed + codes.unchanged
+
+
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what a load would change, and change nothing"
+    )
+    parser.add_argument(
+        "--wait-for-schema",
+        action="store_true",
+        help="wait, as long as it takes, until database-migration has brought the schema",
     )
 
 

@@ -512,7 +512,7 @@ async def _stored_users(connection: Connection) -> tuple[User, ...]:
 
 async def _stage(connection: Connection, codes: CodeReader) -> None:
     await connection.execute(
-        'CREATE TEMP TABLE stage (code text COLLATE "C" PRIMARY KEY) ON COMMIT DROP'
+        'CREATE TEMP TABLE stage (code text COLLATE "C" NOT NULL) ON COMMIT DROP'
     )
     while chunk := await asyncio.to_thread(codes.next_chunk):
         await connection.fetch(

@@ -290,6 +290,12 @@ class _Connection(aiosqlite.Connection):
     instead of one for each statement, and the write lock never waits for the event loop."""
 
     busy = 0
+    stopped: asyncio.Future[Any] | None = None
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        """As in aiosqlite, which awaits what this returns except when opening has failed."""
+        self.stopped = super().stop()
+        return self.stopped
 
     async def run(
         self,
@@ -310,13 +316,15 @@ async def _opened(
     path: Path, opener: Callable[..., sqlite3.Connection], *args: Any
 ) -> AsyncIterator[_Connection]:
     connection = _Connection(lambda: opener(path, *args), iter_chunk_size=64)
-    with _driver_errors():
-        await connection
     try:
+        with _driver_errors():
+            await connection
         yield connection
     finally:
         with suppress(sqlite3.Error):
             await connection.close()
+        if connection.stopped:
+            await connection.stopped
 
 
 async def _run(
@@ -424,12 +432,14 @@ def _check_writable(db: sqlite3.Connection, wait_seconds: float) -> None:
 
 @contextmanager
 def _reading(db: sqlite3.Connection) -> Iterator[None]:
-    """One consistent view for several queries."""
+    """One consistent view of the file for several queries; temporary tables may be written."""
     db.execute("BEGIN")
     try:
         yield
-    finally:
+        db.execute("COMMIT")
+    except BaseException:
         _roll_back(db)
+        raise
 
 
 def _roll_back(db: sqlite3.Connection) -> None:
@@ -584,8 +594,9 @@ def _find_file_code(db: sqlite3.Connection, code: str) -> str | None:
 
 
 def _create_stage(db: sqlite3.Connection) -> None:
-    # A temporary table lies in a file of its own: filling it locks out nobody.
-    db.execute("CREATE TEMP TABLE stage (code TEXT PRIMARY KEY) WITHOUT ROWID")
+    """Temporary tables lie in a file of their own: filling them locks out nobody."""
+    for table in ("stage", "added", "removed"):
+        db.execute(f"CREATE TEMP TABLE {table} (code TEXT PRIMARY KEY) WITHOUT ROWID")
 
 
 def _stage(db: sqlite3.Connection, codes: list[str]) -> None:
@@ -602,19 +613,23 @@ class _Load(NamedTuple):
 
 def _replace_catalogue(db: sqlite3.Connection, load: _Load, dry_run: bool) -> LoadReport:
     transaction = _rehearsing if dry_run else _writing
+    with _reading(db):
+        seen, codes = _compare_codes(db)
     with transaction(db, LOAD_LOCK_SECONDS):
-        changes = _swap_catalogue(db, load)
+        if _catalogue_version(db) != seen:  # another load was faster
+            _, codes = _compare_codes(db)
+        changes = _swap_catalogue(db, load, codes)
         version = _catalogue_version(db)
     if dry_run:
         version = _catalogue_version(db)
     return LoadReport(version, changes)
 
 
-def _swap_catalogue(db: sqlite3.Connection, load: _Load) -> Mapping[str, Change]:
+def _swap_catalogue(db: sqlite3.Connection, load: _Load, codes: Change) -> Mapping[str, Change]:
     """Part by part, within a transaction. The coupons' has begun with the staging of the codes."""
     watch = load.watch
     differs = compare(_stored_catalogue(db), load.wanted)
-    codes = _swap_codes(db)
+    _swap_codes(db)
     _write_coupons(db, differs, load.wanted)
     watch("coupons", differs.coupon_changes(codes))
     watch("products", None)
@@ -631,14 +646,26 @@ def _swap_catalogue(db: sqlite3.Connection, load: _Load) -> Mapping[str, Change]
     return differs.changes(codes, orders)
 
 
-def _swap_codes(db: sqlite3.Connection) -> Change:
-    kept = _value(db, "SELECT count(*) FROM coupon_codes")
-    removed = db.execute("DELETE FROM coupon_codes WHERE code NOT IN (SELECT code FROM stage)")
+def _compare_codes(db: sqlite3.Connection) -> tuple[int, Change]:
+    """Finds what differs in the codes of the version that it returns. It takes long when they are
+    many, so it is done before the write lock is taken."""
+    version = _catalogue_version(db)
+    db.execute("DELETE FROM added")
+    db.execute("DELETE FROM removed")
     added = db.execute(
-        "INSERT INTO coupon_codes SELECT code FROM stage"
-        " WHERE code NOT IN (SELECT code FROM coupon_codes)"
-    )
-    return Change(added.rowcount, 0, removed.rowcount, kept - removed.rowcount)
+        "INSERT INTO added SELECT code FROM stage WHERE code NOT IN (SELECT code FROM coupon_codes)"
+    ).rowcount
+    removed = db.execute(
+        "INSERT INTO removed SELECT code FROM coupon_codes"
+        " WHERE code NOT IN (SELECT code FROM stage)"
+    ).rowcount
+    staged = _value(db, "SELECT count(*) FROM stage")
+    return version, Change(added=added, removed=removed, unchanged=staged - added)
+
+
+def _swap_codes(db: sqlite3.Connection) -> None:
+    db.execute("DELETE FROM coupon_codes WHERE code IN (SELECT code FROM removed)")
+    db.execute("INSERT INTO coupon_codes SELECT code FROM added")
 
 
 def _insert_samples(db: sqlite3.Connection, orders: Sequence[Order]) -> Change:
@@ -837,14 +864,14 @@ def _get_order(db: sqlite3.Connection, user_id: str, order_id: UUID) -> Order:
 def _list_orders(
     db: sqlite3.Connection, user_id: str, limit: int, after: Page | None
 ) -> list[Order]:
-    behind: str = ""
-    parameters: tuple[Any, ...] = (user_id, limit)
+    behind = ""
+    parameters = {"user_id": user_id, "limit": limit}
     if after is not None:
-        behind = "AND (created_at, id) < (?3, ?4)"
-        parameters += (_from_time(after.created_at), str(after.id))
+        behind = "AND (created_at, id) < (:created_at, :id)"
+        parameters |= {"created_at": _from_time(after.created_at), "id": str(after.id)}
     rows = db.execute(
-        f"SELECT {JOINED_COLUMNS} FROM (SELECT * FROM orders WHERE user_id = ?1 {behind}"
-        " ORDER BY created_at DESC, id DESC LIMIT ?2) AS o"
+        f"SELECT {JOINED_COLUMNS} FROM (SELECT * FROM orders WHERE user_id = :user_id {behind}"
+        " ORDER BY created_at DESC, id DESC LIMIT :limit) AS o"
         " LEFT JOIN order_lines AS l ON l.order_number = o.number"
         " ORDER BY o.created_at DESC, o.id DESC, l.position",
         parameters,

@@ -18,14 +18,21 @@ BACKENDS = os.environ.get("ORDERFOOD_TEST_BACKENDS", "memory,sqlite,postgres").s
 # what runs in this process exports nothing; the programs that tests start get theirs said
 os.environ["JAEGER_ENDPOINT"] = ""
 
-# pytest-tornasync makes loops without asyncio.run: from Python 3.12 on, the first one would warn
-# that there is none yet, unless somebody has said so
-asyncio.set_event_loop(None)
+
+@pytest.fixture
+def io_loop() -> Iterator[IOLoop]:
+    """A loop for one test. The plugin's own fixture asks for the current one of a thread that has
+    none, which warns from Python 3.12 on."""
+    loop = IOLoop(make_current=False)
+    asyncio.set_event_loop(loop.asyncio_loop)
+    yield loop
+    asyncio.set_event_loop(None)
+    loop.close(all_fds=True)
 
 
 @pytest.fixture(autouse=True)
 def _fresh_loop(io_loop: IOLoop) -> None:
-    """A loop of its own for each test: a left-over of one must not fail another."""
+    """Each test runs on a loop of its own: a left-over of one must not fail another."""
 
 
 @pytest.fixture(scope="session")

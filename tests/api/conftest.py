@@ -33,9 +33,15 @@ def database(
     return url
 
 
+@pytest.fixture(scope="session", params=["httptools", "tornado"])
+def http_server_name(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(scope="session")
-def server(database: str) -> Iterator[RunningServer]:
-    with serving(database) as running:
+def server(database: str, http_server_name: str) -> Iterator[RunningServer]:
+    with serving(database, HTTP_SERVER=http_server_name) as running:
         yield running
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from functools import cache
@@ -94,4 +95,5 @@ def check_body(response: dict[str, Any], headers: HTTPMessage, body: bytes) -> N
     kind = headers["Content-Type"].partition(";")[0]
     assert kind in content, f"{kind} is not documented"
     if kind == "application/json":
-        validate(content[kind]["schema"], json.loads(body))
+        packed = headers["Content-Encoding"] == "gzip"
+        validate(content[kind]["schema"], json.loads(gzip.decompress(body) if packed else body))

@@ -26,7 +26,7 @@ ROUTES = {
     "/health": {"GET", "HEAD", "OPTIONS"},
     "/ready": {"GET", "HEAD", "OPTIONS"},
 }
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "FOO", "FINISH")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND")
 
 
 def assert_error(answer: object, status: int) -> None:
@@ -88,7 +88,7 @@ def test_reading_orders_needs_a_key(client: Client, path: str) -> None:
      "/api/../api/product", "/favicon.ico"],
 )  # fmt: skip
 def test_unknown_routes(client: Client, path: str) -> None:
-    for method in ("GET", "POST", "DELETE", "FOO", "OPTIONS"):
+    for method in ("GET", "POST", "DELETE", "PROPFIND", "OPTIONS"):
         assert_error(client.send(method, path), 404)
 
 
@@ -100,6 +100,16 @@ def test_wrong_methods_name_the_right_ones(client: Client, path: str) -> None:
         assert set(answer.headers["Allow"].split(", ")) == ROUTES[path]
         if method != "HEAD":
             assert_error(answer, 405)
+
+
+@pytest.mark.parametrize("method", ["FOO", "FINISH", "get", "_ANSWER"])
+def test_methods_that_nobody_knows(server: RunningServer, method: str) -> None:
+    for path, status in (("/health", 405), ("/nope", 404)):
+        with socket_to(server) as connection:
+            request = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            connection.sendall(request.encode())
+            # a parser that knows its methods refuses it before there is a route
+            assert read_answer(connection)[0] in (status, 400)
 
 
 @pytest.mark.parametrize("path", ROUTES)

@@ -73,6 +73,7 @@ def copy_fixtures(folder: Path) -> Path:
     folder.mkdir()
     for path in PACKAGED.glob("*.json"):
         shutil.copy(path, folder)
+    shutil.copytree(PACKAGED / "coupons", folder / "coupons")
     return folder
 
 

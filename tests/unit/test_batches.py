@@ -54,9 +54,9 @@ async def test_an_idle_batcher_starts_at_once() -> None:
 
 async def test_an_item_fails_alone() -> None:
     batcher = Batcher(Recorder())
-    results = await asyncio.gather(*map(batcher.submit, (1, -1, 2)), return_exceptions=True)
-    assert [*results[::2]] == [2, 4]
-    assert isinstance(results[1], CouponUsedUp)
+    one, minus, two = await asyncio.gather(*map(batcher.submit, (1, -1, 2)), return_exceptions=True)
+    assert (one, two) == (2, 4)
+    assert isinstance(minus, CouponUsedUp)
 
 
 async def test_an_error_of_the_batch_is_everyones_own() -> None:
@@ -107,7 +107,7 @@ async def test_a_cancelled_caller_takes_nobody_along() -> None:
     running[0].cancel()
     waiting[0].cancel()
     store.open.set()
-    assert list(await asyncio.gather(running[1], waiting[1])) == [2, 6]
+    assert [await running[1], await waiting[1]] == [2, 6]
     assert store.batches == [[0, 1], [3]]
 
 
@@ -148,9 +148,9 @@ async def test_a_value_that_is_rejected_takes_nobody_along() -> None:
             raise ValueRejected("13")
         return batch
 
-    results = await together_or_alone(store, [1, 13, 2])
-    assert results[::2] == [1, 2]
-    assert isinstance(results[1], ValueRejected)
+    one, thirteen, two = await together_or_alone(store, [1, 13, 2])
+    assert (one, two) == (1, 2)
+    assert isinstance(thirteen, ValueRejected)
 
 
 async def test_a_store_that_goes_away_is_tried_once() -> None:

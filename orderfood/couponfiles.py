@@ -1,0 +1,113 @@
+"""The codes of the coupon files while a program does other things, with their progress shown."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import warnings
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fixtures import FixtureError
+from fixtures.codes import Progress, Stopped, find_codes
+from orderfood.settings import Settings, prefer_avx2
+
+if TYPE_CHECKING:
+    from fixtures.codes.result import Codes
+
+logger = logging.getLogger("coupon-files")
+
+QUIET_SECONDS = 0.5
+"""Small files are read before anybody would want to know how far that is."""
+
+BAR_SECONDS = 0.1
+LOG_SECONDS = 5.0
+"""How often progress is shown, on a terminal and elsewhere."""
+
+
+@asynccontextmanager
+async def coupon_codes(
+    files: Sequence[Path], settings: Settings
+) -> AsyncIterator[Codes | tuple[str, ...]]:
+    """The codes that stand in at least two of the files, for as long as the block lasts.
+
+    They are found on threads, and what is too much for memory lies in SPOOL_DIR. When the task is
+    cancelled the threads end before this does. Raises FixtureError.
+    """
+    if not files:
+        yield ()
+        return
+    progress = Progress()
+    shown = asyncio.create_task(_show(progress))
+    try:
+        codes = await _find(files, settings.spool_dir, progress)
+    finally:
+        shown.cancel()
+        with suppress(asyncio.CancelledError):
+            await shown
+    with codes:
+        yield codes
+
+
+async def _find(files: Sequence[Path], spool_dir: Path, progress: Progress) -> Codes:
+    _import_numpy()
+    work = asyncio.create_task(asyncio.to_thread(find_codes, files, spool_dir, progress))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        progress.stop()
+        with suppress(Stopped, FixtureError):
+            (await work).close()
+        raise
+
+
+def _import_numpy() -> None:
+    """Imports it; it says so in a warning when the processor lacks what it is told not to use."""
+    prefer_avx2()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImportWarning)
+        import numpy as np
+
+        del np
+
+
+async def _show(progress: Progress) -> None:
+    await asyncio.sleep(QUIET_SECONDS)
+    if sys.stderr is not None and sys.stderr.isatty():
+        await _show_bar(progress)
+    else:
+        await _log_lines(progress)
+
+
+async def _show_bar(progress: Progress) -> None:
+    from tqdm import tqdm  # only for a person who watches
+
+    while True:
+        stage = progress.stage
+        with tqdm(
+            desc=f"coupon files: {stage}",
+            total=progress.total,
+            initial=progress.done,
+            unit="",
+            unit_scale=True,
+            leave=False,
+        ) as bar:
+            while progress.stage == stage:
+                bar.total, bar.n = progress.total, progress.done
+                bar.refresh()
+                await asyncio.sleep(BAR_SECONDS)
+
+
+async def _log_lines(progress: Progress) -> None:
+    while True:
+        percent = 100 * progress.done // max(1, progress.total)
+        logger.info(
+            "coupon files: %s, %d %%",
+            progress.stage,
+            percent,
+            extra={"fields": {"stage": progress.stage, "percent": percent}},
+        )
+        await asyncio.sleep(LOG_SECONDS)

@@ -1,0 +1,201 @@
+"""The catalogue's two reads, answered before Tornado's handlers are reached.
+
+Most requests read the menu, and their answers are ready to send; what a RequestHandler does around
+them costs several times what they need. So a plain HTTPMessageDelegate takes those that are
+simple, on either server, and hands all others on. tests/api/test_front.py holds both ways to the
+same headers, log lines and metrics.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
+
+from orderfood import handlers
+from orderfood.handlers import Context
+from orderfood.httptools_server import Exchange
+from orderfood.responses import (
+    common_headers,
+    has_current,
+    http_date,
+    negotiate,
+    read_headers,
+    request_id,
+)
+from orderfood.wire import Encoded
+
+if TYPE_CHECKING:
+    from orderfood.traced import RequestTracer
+
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+"""Hosts that are certainly good; Tornado judges any other."""
+
+_OF_A_BODY = ("Content-Type", "Content-Encoding")
+
+LIST = handlers.ProductsHandler.route
+ONE = handlers.ProductHandler.route
+_PREFIX = "/api/product/"
+
+
+class Front(HTTPServerConnectionDelegate):
+    """Takes the simple reads and hands everything else on to ``app``."""
+
+    def __init__(
+        self,
+        app: HTTPServerConnectionDelegate,
+        context: Context,
+        tracer: RequestTracer | None = None,
+    ) -> None:
+        self.app = app
+        self.context = context
+        self.tracer = tracer
+
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        return _Request(self, server_conn, request_conn)
+
+    def on_close(self, server_conn: object) -> None:
+        self.app.on_close(server_conn)
+
+    def find(self, start_line: RequestStartLine) -> tuple[str, Encoded] | None:
+        """The route and the body of a simple read; None for all other requests, and while the
+        catalogue is not known to be fresh."""
+        if start_line.method not in ("GET", "HEAD") or self.context.limiter is not None:
+            return None
+        path = start_line.path.partition("?")[0]
+        snapshot = self.context.shop.catalogue.fresh
+        if snapshot is None or not path.startswith("/api/product"):
+            return None
+        if path in ("/api/product", _PREFIX):
+            return LIST, snapshot.menu
+        product = snapshot.encoded.get(path.removeprefix(_PREFIX))
+        return None if product is None else (ONE, product)
+
+
+class _Request(HTTPMessageDelegate):
+    """One request, until it is clear who answers it."""
+
+    __slots__ = (
+        "_began",
+        "_conn",
+        "_front",
+        "_headers",
+        "_inner",
+        "_method",
+        "_read",
+        "_received",
+        "_server",
+    )
+
+    def __init__(self, front: Front, server_conn: object, request_conn: HTTPConnection) -> None:
+        self._front = front
+        self._server = server_conn
+        self._conn = request_conn
+        self._inner: HTTPMessageDelegate | None = None
+        self._read: tuple[str, Encoded] | None = None
+        self._received = 0
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        assert isinstance(start_line, RequestStartLine)
+        self._began = time.perf_counter()
+        tracer = self._front.tracer
+        if tracer is None or not tracer.enter(headers):
+            self._read = self._front.find(start_line)
+        if self._read is None or not _HOST.fullmatch(headers.get("Host", "")):
+            self._inner = self._front.app.start_request(self._server, self._conn)
+            return self._inner.headers_received(start_line, headers)
+        self._method, self._headers = start_line.method, headers
+        self._front.context.active += 1
+        self._front.context.observer.begin(start_line.method, self._read[0])
+        return None
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        if self._inner is not None:
+            return self._inner.data_received(chunk)
+        self._received += len(chunk)
+        return None
+
+    def finish(self) -> None:
+        if self._inner is not None:
+            self._inner.finish()
+        else:
+            self._answer()
+
+    def on_connection_close(self) -> None:
+        if self._inner is not None:
+            self._inner.on_connection_close()
+        elif self._read is not None:
+            id_ = request_id(self._headers.get("X-Request-ID"))
+            self._end(499, self._read[0], id_, sent=0)
+
+    def _answer(self) -> None:
+        assert self._read is not None
+        front, headers = self._front, self._headers
+        route, item = self._read
+        item = negotiate(item, headers.get("Accept-Encoding"))
+        current = has_current(headers.get("If-None-Match"), item.etag)
+        id_ = request_id(headers.get("X-Request-ID"))
+        origin = headers.get("Origin")
+        head = static_head(item, current, front.context.settings.cors_allowed_origins, origin)
+        body = b"" if current or self._method == "HEAD" else item.body
+        if isinstance(self._conn, Exchange):
+            date = f"Date: {http_date()}\r\nX-Request-ID: {id_}".encode("latin-1")
+            self._conn.send(head + date, body)
+        else:
+            self._send_by_tornado(head, http_date(), id_, body)
+        self._end(304 if current else 200, route, id_, len(body))
+
+    def _end(self, status: int, route: str, id_: str, sent: int) -> None:
+        self._front.context.active -= 1
+        self._front.context.observer.end(
+            method=self._method,
+            route=route,
+            status=status,
+            seconds=time.perf_counter() - self._began,
+            request_id=id_,
+            user=None,
+            reason=None,
+            received=self._received,
+            sent=sent,
+        )
+
+    def _send_by_tornado(self, head: bytes, date: str, id_: str, body: bytes) -> None:
+        status, *lines = head.decode("latin-1").split("\r\n")[:-1]
+        _, code, reason = status.split(" ", 2)
+        headers = HTTPHeaders()
+        for line in lines:
+            name, _, value = line.partition(": ")
+            headers.add(name, value)
+        headers["Date"], headers["X-Request-ID"] = date, id_
+        self._conn.write_headers(ResponseStartLine("HTTP/1.1", int(code), reason), headers, body)
+        self._conn.finish()
+
+
+@lru_cache(maxsize=4096)
+def static_head(
+    item: Encoded, current: bool, origins: tuple[str, ...], origin: str | None
+) -> bytes:
+    """The status line and those headers of an answer that are the same for every request."""
+    lines = ["HTTP/1.1 304 Not Modified" if current else "HTTP/1.1 200 OK"]
+    headers = [*read_headers(item), *common_headers(origins, origin)]
+    if current:  # what describes a body that is not sent is left out (RFC 9110, 15.4.5)
+        headers = [header for header in headers if header[0] not in _OF_A_BODY]
+    else:
+        headers.append(("Content-Length", str(len(item.body))))
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
