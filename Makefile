@@ -1,4 +1,5 @@
 # One command per habit; CONTRIBUTING.md says more.
+SHELL := bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,29 +7,51 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 DEFINITIONS := setup.cfg pyproject.toml constraints.txt
 # where version managers keep interpreters that are not on PATH
 INTERPRETERS := $(subst $() ,:,$(wildcard $(HOME)/.pyenv/versions/3.1[123].*/bin))
-
-.PHONY: run test lint format constraints clean
+.PHONY: run test test-cluster fuzz schemas lint format constraints clean
 
 run: $(VENV)/run
 	@$(BIN)/database-migration && $(BIN)/database-load && exec $(BIN)/order-food
 
-# all tests on every interpreter; with TESTS=… those tests on this one
+# all tests on this interpreter, those that an interpreter could change on the others that are found; with TESTS=… those
+# tests on this one
 test: $(VENV)/test
 ifdef TESTS
 	$(BIN)/python -m pytest $(TESTS)
 else
-	PATH="$$PATH:$(INTERPRETERS)" $(BIN)/tox run --result-json $(VENV)/tox.json -e py311,py312,py313
+	@export PATH="$$PATH:$(INTERPRETERS)"; \
+	this=$$($(BIN)/python -c 'import sys; print("3.%d" % sys.version_info[1])'); \
+	$(BIN)/tox run -e "py$${this/./}" || exit 1; \
+	for other in 3.11 3.12 3.13; do \
+		if [ "$$other" = "$$this" ]; then continue; \
+		elif "python$$other" --version >/dev/null 2>&1; then \
+			ORDERFOOD_TEST_AGAIN=1 $(BIN)/tox run -e "py$${other/./}" || exit 1; \
+		else echo "left out: Python $$other is not on this machine"; fi; \
+	done
 endif
+
+# deploys to the cluster that kubectl knows, in a namespace of its own, and takes it away again
+test-cluster: $(VENV)/test
+	$(BIN)/python -m pytest --numprocesses 0 --exitfirst tests/cluster
+
+# a hundred thousand generated requests against the contract
+fuzz: $(VENV)/test
+	ORDERFOOD_FUZZ_EXAMPLES=1400 $(BIN)/python -m pytest tests/fuzz -s -n 2
 
 lint: $(VENV)/test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile tests/cluster/*Dockerfile
+	$(BIN)/shellcheck *.sh scripts/*.sh tests/cluster/*.sh .ci/*
 
 format: $(VENV)/test
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# the charts' values.schema.json
+schemas: $(BIN)/python
+	$(BIN)/python chart/shared/schema.py
 
 # what was just tested, so that an install a year from now gets the same
 constraints: $(VENV)/test

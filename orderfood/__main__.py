@@ -8,12 +8,13 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fixtures import FixtureError, read_fixtures
 from orderfood.accesslog import AccessLog
 from orderfood.app import build_app
-from orderfood.catalogue import CatalogueCache
+from orderfood.catalogue import CatalogueCache, Snapshot
 from orderfood.couponfiles import coupon_codes
 from orderfood.front import Front
 from orderfood.handlers import Context
@@ -22,9 +23,10 @@ from orderfood.observed import ObservedStorage
 from orderfood.observer import RequestObserver
 from orderfood.program import Program, require_schema, run_program, storage_of
 from orderfood.ratelimit import RateLimiter
-from orderfood.server import ListenError, Server, serve_until_signal
-from orderfood.service import Shop
+from orderfood.server import ListenError, Server, bind, serve_until_signal, url_of
+from orderfood.service import Shop, hash_key
 from orderfood.settings import Settings
+from orderfood.supervisor import Worker, WorkerFailed, supervise
 from orderfood.telemetry import current_tracing
 from storage import Storage
 from storage.errors import StorageError
@@ -43,7 +45,11 @@ PORTION_SECONDS = 0.1
 
 
 async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
-    """Serves until a signal comes."""
+    """Serves until a signal comes, or has several workers do so."""
+    worker = Worker(arguments.worker) if arguments.worker else None
+    if worker is None and settings.workers > 1:
+        await supervise(settings)
+        return
     async with storage_of(settings) as inner:
         await prepare_storage(inner, settings)
         context = new_context(settings, inner)
@@ -51,18 +57,33 @@ async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
             tracer = request_tracer()
             front = Front(build_app(context, tracer), context, tracer)
             server = Server(front, context)
-            url = await server.listen(settings.host, settings.port)
-            say(logger, f"order-food listens on {url}", url=url)
+            await listen(server, settings, worker)
             await serve_until_signal(server, settings.drain_seconds)
             if context.observer.access_log is not None:
                 context.observer.access_log.flush()
+            if worker is not None:
+                worker.close()
+
+
+async def listen(server: Server, settings: Settings, worker: Worker | None) -> None:
+    """Listens, and says so: to the person who started this, or to the supervisor. Raises
+    ListenError."""
+    if worker is not None:
+        await server.listen(worker.listening)
+        worker.listens()
+        return
+    listening = bind(settings.host, settings.port)
+    url = url_of(listening, settings.host)
+    await server.listen(listening)
+    say(logger, f"order-food listens on {url}", url=url)
 
 
 def new_context(settings: Settings, inner: Storage) -> Context:
     """The shop on this storage, and who watches over it."""
     metrics = new_metrics(settings, inner)
     storage = ObservedStorage(inner, metrics=metrics)
-    catalogue = CatalogueCache(storage)
+    warn = partial(warn_of_sample_keys, settings.environment)
+    catalogue = CatalogueCache(storage, on_change=warn)
     limiter = RateLimiter(settings.rate_limit) if settings.rate_limit else None
     observer = RequestObserver(metrics, AccessLog(settings, PROGRAM.name))
     if metrics is None:
@@ -91,6 +112,21 @@ def request_tracer() -> RequestTracer | None:
     return RequestTracer(tracing)
 
 
+SAMPLE_KEYS = ("apitest", "apitest-readonly")
+"""What the packaged users have, and everybody knows."""
+
+PRODUCTION = ("prod", "production")
+
+
+def warn_of_sample_keys(environment: str, snapshot: Snapshot) -> None:
+    """Says so when production is open to whoever has read the README."""
+    if environment not in PRODUCTION:
+        return
+    for key in SAMPLE_KEYS:
+        if hash_key(key) in snapshot.keys:
+            logger.warning("the sample key %r opens this shop: load users of your own", key)
+
+
 async def prepare_storage(storage: Storage, settings: Settings) -> None:
     """Refuses a schema that is too old. In memory there is nothing yet, and no job could bring it:
     there the fixtures are loaded here. Raises SchemaOutdated, FixtureError."""
@@ -111,6 +147,8 @@ async def background(context: Context) -> AsyncIterator[None]:
         asyncio.create_task(shop.catalogue.run(), name="catalogue"),
         asyncio.create_task(delete_expired_keys(shop.storage), name="expired keys"),
     ]
+    if context.observer.metrics is not None:
+        tasks.append(asyncio.create_task(context.observer.metrics.keep_sampling(), name="metrics"))
     try:
         yield
     finally:
@@ -141,7 +179,8 @@ PROGRAM = Program(
     name="order-food",
     description="Serves the API: the menu, and orders.",
     work=serve,
-    expected_errors=(ListenError, FixtureError),
+    add_arguments=lambda parser: parser.add_argument("--worker", help=argparse.SUPPRESS),
+    expected_errors=(ListenError, FixtureError, WorkerFailed),
     loop_factory=new_event_loop,
 )
 

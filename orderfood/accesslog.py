@@ -12,7 +12,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -26,6 +26,12 @@ NAME = "orderfood.access"
 FLUSH_SECONDS = 0.2
 """How late a line may be."""
 
+ATOMIC_CHARACTERS = 4096
+"""How much one write may hold where several processes share a pipe: more may be mixed (PIPE_BUF,
+pipe(7)). The lines are ASCII."""
+
+ANY_LENGTH = sys.maxsize
+
 MAX_LINES = 1000
 """Lines that are kept before they are written, however little time has gone by."""
 
@@ -36,6 +42,7 @@ class AccessLog:
     def __init__(self, settings: Settings, service: str, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
         self._lines: list[str] = []
+        self._shared = settings.workers > 1
         self._enabled = logging.getLogger(NAME).isEnabledFor(logging.INFO)
         self._is_json = settings.log_format == "json"
         constants = {
@@ -113,10 +120,25 @@ class AccessLog:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        text, self._lines = "".join(self._lines), []
+        lines, self._lines = self._lines, []
         with suppress(OSError, ValueError):
-            self._stream.write(text)
-            self._stream.flush()
+            for portion in _portions(lines, ATOMIC_CHARACTERS if self._shared else ANY_LENGTH):
+                self._stream.write(portion)
+                self._stream.flush()
+
+
+def _portions(lines: Iterable[str], most: int) -> Iterator[str]:
+    """The lines in as few texts as possible, none longer than ``most`` unless one line is."""
+    portion: list[str] = []
+    size = 0
+    for line in lines:
+        if portion and size + len(line) > most:
+            yield "".join(portion)
+            portion, size = [], 0
+        portion.append(line)
+        size += len(line)
+    if portion:
+        yield "".join(portion)
 
 
 def _quote_id(request_id: str) -> str:

@@ -66,9 +66,15 @@ class CatalogueCache:
     that does not answer is an error within a second, and never an old price.
     """
 
-    def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        clock: Callable[[], float] = time.monotonic,
+        on_change: Callable[[Snapshot], None] = lambda snapshot: None,
+    ) -> None:
         self._storage = storage
         self._clock = clock
+        self._on_change = on_change
         self._snapshot: Snapshot | None = None
         self._probed_at = float("-inf")
         self._probe: asyncio.Task[Snapshot] | None = None
@@ -102,6 +108,7 @@ class CatalogueCache:
         if snapshot is None or snapshot.version != version:
             snapshot = build_snapshot(await self._storage.read_catalogue())
             logger.info("catalogue version %d", snapshot.version)
+            self._on_change(snapshot)
         self._snapshot, self._probed_at = snapshot, began
         return snapshot
 

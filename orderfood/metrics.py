@@ -19,6 +19,7 @@ from typing import NamedTuple
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from orderfood.catalogue import CatalogueCache
 from orderfood.process import ProcessFigures, read_process
@@ -30,6 +31,9 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 BYTES = (0, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576)
+SAMPLE_SECONDS = 1.0
+"""How often gauges are brought up to date where several processes share their counts."""
+
 MONEY = (5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 ORDERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
@@ -68,6 +72,7 @@ class Metrics:
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
         self.registry = CollectorRegistry()
+        self._folder = settings.metrics_folder
         self._storage = storage
         self._catalogue: CatalogueCache | None = None
         self._active: Tally[tuple[str, str]] = Tally()
@@ -275,4 +280,18 @@ class Metrics:
     async def expose(self) -> bytes:
         """All metrics as text, made on a thread: there may be many."""
         self.sample()
-        return await asyncio.to_thread(generate_latest, self.registry)
+        return await asyncio.to_thread(generate_latest, self._all())
+
+    def _all(self) -> CollectorRegistry:
+        """What is counted here, or with several processes what all of them have counted."""
+        if not self._folder:
+            return self.registry
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, path=self._folder)  # type: ignore[no-untyped-call]
+        return registry
+
+    async def keep_sampling(self) -> None:
+        """Brings the gauges up to date for ever: another process may be the one that is asked."""
+        while self._folder:
+            self.sample()
+            await asyncio.sleep(SAMPLE_SECONDS)

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from orderfood.logs import configure_logging, hide_passwords, mask_url
+from orderfood.logs import configure_logging, hide_passwords, mask_url, say
 from orderfood.settings import (
     Settings,
     SettingsError,
@@ -105,6 +105,24 @@ async def require_schema(storage: Storage) -> None:
             f"the schema is at version {version} and this program needs {SCHEMA_VERSION}:"
             " run database-migration first"
         )
+
+
+SCHEMA_INTERVAL = 1.0
+"""Seconds between two looks for a schema that is waited for."""
+
+
+async def wait_for_schema(storage: Storage) -> None:
+    """Returns when the schema is as new as this code needs it; says once that it waits."""
+    told = False
+    while (version := await storage.get_schema_version()) < SCHEMA_VERSION:
+        if not told:
+            say(
+                logger,
+                f"the schema is at version {version} and this program needs {SCHEMA_VERSION}:"
+                " waiting for database-migration",
+            )
+        told = True
+        await asyncio.sleep(SCHEMA_INTERVAL)
 
 
 class _Stopped(Exception):

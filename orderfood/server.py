@@ -40,6 +40,23 @@ class ListenError(Exception):
     """The address cannot be listened on."""
 
 
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises ListenError."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    listening.setblocking(False)
+    return listening
+
+
+def url_of(listening: socket.socket, host: str) -> str:
+    """Where a socket that listens is reached."""
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listening.getsockname()[1]}"
+
+
 class Server:
     """One of the two HTTP servers, with the same limits and the same end."""
 
@@ -51,18 +68,9 @@ class Server:
         else:
             self._http = HttpToolsServer(app, LIMITS)
 
-    async def listen(self, host: str, port: int) -> str:
-        """Binds and serves; returns the URL. Raises ListenError."""
-        try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
-        except OSError as error:
-            raise ListenError(f"cannot listen on {host} port {port}: {error.strerror}") from error
-        listening.setblocking(False)
-        bound = listening.getsockname()[1]
+    async def listen(self, listening: socket.socket) -> None:
+        """Serves on a socket that is bound."""
         await self._http.listen(listening)
-        shown = f"[{host}]" if ":" in host else host
-        return f"http://{shown}:{bound}"
 
     async def drain(self, seconds: float) -> None:
         """Says that it is going, and serves on until nobody is connected or the time is over."""
@@ -136,7 +144,7 @@ async def _wait_until(done: Callable[[], bool], seconds: float) -> bool:
 async def serve_until_signal(server: Server, drain_seconds: float) -> None:
     """Returns when a signal has come and everything in flight has ended. A second signal ends the
     drain at once."""
-    stop = _signals()
+    stop = received_signals()
     first = await stop.get()
     logger.info("%s: stopping", signal.Signals(first).name)
     if first == signal.SIGTERM:
@@ -144,7 +152,8 @@ async def serve_until_signal(server: Server, drain_seconds: float) -> None:
     await _until_either(server.stop(drain_seconds), stop)
 
 
-def _signals() -> asyncio.Queue[int]:
+def received_signals() -> asyncio.Queue[int]:
+    """Where SIGTERM and SIGINT are put from now on."""
     received: asyncio.Queue[int] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, received.put_nowait, number)

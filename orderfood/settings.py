@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable by which prometheus-client knows that it counts for several processes."""
+
 LogFormat = Literal["text", "json"]
 HTTPServerName = Literal["httptools", "tornado"]
 SpanExporter = Literal["none", "jaeger", "otlp"]
@@ -53,6 +56,9 @@ class Settings:
     """Origins as browsers send them, or ``("*",)``."""
     drain_seconds: float
     http_server: HTTPServerName
+    workers: int
+    metrics_folder: str
+    """Where processes share their counts; empty when there is but one."""
     rate_limit: RateLimitItem | None
     """None when requests are not limited."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
@@ -107,6 +113,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         cors_allowed_origins=read("CORS_ALLOWED_ORIGINS", _origins),
         drain_seconds=read("DRAIN_SECONDS", _seconds),
         http_server=read("HTTP_SERVER", _http_server),
+        workers=read("WORKERS", _workers_of(environ)),
+        metrics_folder=environ.get(METRICS_FOLDER, ""),
         rate_limit=read("RATE_LIMIT", _rate_limit),
         trusted_proxies=read("TRUSTED_PROXIES", _networks),
         enable_metrics=read("ENABLE_METRICS", _boolean),
@@ -247,6 +255,11 @@ _SETTINGS = {
         "who parses HTTP: httptools, a parser in C, or tornado, Tornado's own server",
         "httptools or tornado",
     ),
+    "WORKERS": _Setting(
+        "1",
+        "how many processes serve, on one port; memory:// has one",
+        "a whole number from 1 to 64, and 1 with memory://",
+    ),
     "RATE_LIMIT": _Setting(
         "off",
         "how many requests a client may send, such as 100/minute: counted for each key, or else for"
@@ -343,6 +356,21 @@ def _folder_or_none(value: str) -> Path | None:
 
 def _label(value: str) -> str:
     return _matching(r"[^\s\x00-\x1f\x7f\ud800-\udfff]{1,100}", value)
+
+
+def _workers_of(environ: Mapping[str, str]) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        workers = _whole_number(1, 64)(value)
+        if workers > 1 and environ.get("STORAGE_URL") == "memory://":
+            raise ValueError
+        return workers
+
+    return parse
+
+
+def worker_environment(metrics_folder: str) -> dict[str, str]:
+    """What a worker process is started with: the same, and where to share its counts."""
+    return {**os.environ, METRICS_FOLDER: metrics_folder}
 
 
 def _http_server(value: str) -> HTTPServerName:

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from fixtures import FixtureError, Fixtures, read_fixtures
 from orderfood.couponfiles import coupon_codes
 from orderfood.logs import say
-from orderfood.program import Program, require_schema, run_program, storage_of
+from orderfood.program import Program, require_schema, run_program, storage_of, wait_for_schema
 from orderfood.settings import Settings
 from orderfood.telemetry import Span, current_span, fail, span, start_span
 from storage import Storage
@@ -40,17 +40,24 @@ async def _load(settings: Settings, arguments: argparse.Namespace) -> None:
             pass
         say(logger, "memory:// is loaded by order-food itself: the fixtures are fine, that is all")
         return
-    report = await replace(storage, fixtures, settings, dry_run=arguments.dry_run)
+    report = await replace(
+        storage, fixtures, settings, dry_run=arguments.dry_run, wait=arguments.wait_for_schema
+    )
     _show(report, milliseconds=(time.perf_counter() - start) * 1000, dry_run=arguments.dry_run)
 
 
 async def replace(
-    storage: Storage, fixtures: Fixtures, settings: Settings, *, dry_run: bool
+    storage: Storage,
+    fixtures: Fixtures,
+    settings: Settings,
+    *,
+    dry_run: bool,
+    wait: bool = False,
 ) -> LoadReport:
     """One transaction on a storage that it connects and closes; the coupon files are read before
     it begins, and after it is clear that it can. Raises StorageError, FixtureError."""
     async with storage:
-        await require_schema(storage)
+        await (wait_for_schema if wait else require_schema)(storage)
         async with coupon_codes(fixtures.coupon_files, settings) as codes:
             with watching() as watch:
                 report = await storage.replace_catalogue(
@@ -114,6 +121,11 @@ def _count_codes(report: LoadReport) -> int:
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what a load would change, and change nothing"
+    )
+    parser.add_argument(
+        "--wait-for-schema",
+        action="store_true",
+        help="wait, as long as it takes, until database-migration has brought the schema",
     )
 
 

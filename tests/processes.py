@@ -41,11 +41,11 @@ def command(program: str, *arguments: str) -> list[str]:
 
 
 def run(program: str, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
-    """Runs a program to its end."""
+    """Runs a program to its end. PYTHONPATH names another tree than this one."""
     return subprocess.run(
         command(program, *arguments),
         env=environment(**settings),
-        cwd=ROOT,
+        cwd=str(settings.get("PYTHONPATH", ROOT)),
         capture_output=True,
         text=True,
         timeout=120,
@@ -67,8 +67,8 @@ class RunningServer:
         self.process = process
         self.lines: list[dict[str, Any]] = []
         self._fresh: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
         self.url = str(self.wait_for_line("order-food listens")["url"])
 
     @property
@@ -103,25 +103,30 @@ class RunningServer:
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         code = self.process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
+        self.reader.join(PATIENCE)
         return code
 
 
 @contextmanager
 def serving(url: str, **settings: object) -> Iterator[RunningServer]:
-    """A server on a free port, ended when the block ends."""
+    """A server on a free port, ended when the block ends. PYTHONPATH names another tree."""
     process = subprocess.Popen(
         command("order-food"),
         env=environment(**{"STORAGE_URL": url, "PORT": 0, **settings}),
-        cwd=ROOT,
+        cwd=str(settings.get("PYTHONPATH", ROOT)),
         stdout=subprocess.PIPE,
         text=True,
     )
+    readers: list[threading.Thread] = []
     try:
-        yield RunningServer(process)
+        running = RunningServer(process)
+        readers.append(running.reader)
+        yield running
     finally:
         process.kill()
         process.wait(PATIENCE)
+        for reader in readers:
+            reader.join(PATIENCE)  # workers may live on for a moment
         if process.stdout:
             process.stdout.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.api.client import KEY, connect
-from tests.processes import PATIENCE, RunningServer, run
+from tests.processes import PATIENCE, RunningServer, prepare, run, serving
 
 Load = Callable[[Path], None]
 
@@ -129,3 +130,32 @@ def test_a_key_that_is_taken_away_by_a_load_opens_nothing(
         load(database_url, menu)
         time.sleep(1.0)
         assert client.order({"items": [{"productId": "1", "quantity": 1}]}).status == 403
+
+
+def has_warned(server: RunningServer) -> bool:
+    """By the time an answer comes, the catalogue is read, and its lines are written."""
+    with connect(server.url) as client:
+        answer = client.get("/health")
+    server.wait_for_request(answer.headers["X-Request-ID"])
+    return any("the sample key 'apitest' opens" in line["message"] for line in server.lines)
+
+
+@pytest.mark.parametrize(("environment", "warned"), [("prod", True), ("dev", False)])
+def test_production_is_warned_of_the_sample_key(
+    fresh_database: str, environment: str, warned: bool
+) -> None:
+    with serving(fresh_database, ENVIRONMENT=environment) as server:
+        wait_for_price(server, 12.99)
+        assert has_warned(server) is warned
+
+
+def test_production_with_keys_of_its_own_is_not_warned(fresh_url: str, menu: Path) -> None:
+    users = (menu / "users.json").read_text()
+    for hashed in re.findall(r"sha256:(\w+)", users):
+        users = users.replace(hashed, hashed[::-1])
+    (menu / "users.json").write_text(users)
+    if fresh_url != "memory://":
+        prepare(fresh_url, FIXTURES_DIR=menu)
+    with serving(fresh_url, ENVIRONMENT="prod", FIXTURES_DIR=menu) as server:
+        wait_for_price(server, 12.99)
+        assert not has_warned(server)

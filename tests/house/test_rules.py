@@ -8,6 +8,7 @@ import sys
 
 from migrations import read_migrations
 from orderfood.settings import describe_settings
+from scripts.settings_table import documented_table, settings_table
 from storage import SCHEMA_VERSION
 from tests.processes import MODULES, ROOT, run
 
@@ -33,15 +34,8 @@ BACKENDS = ("sqlite", "postgresql")
 
 
 def test_the_readme_documents_every_setting() -> None:
-    readme = (ROOT / "README.md").read_text()
-    table = readme.partition("<!-- settings -->\n")[2].partition("<!-- /settings -->")[0]
-    assert table == settings_table()
-
-
-def settings_table() -> str:
-    rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
-    rows += [f"| {s.name} | {s.default} | {s.meaning} |" for s in describe_settings()]
-    return "\n".join(rows) + "\n"
+    table = documented_table((ROOT / "README.md").read_text())
+    assert table == settings_table(), "python -m scripts.settings_table writes it"
 
 
 def test_every_program_tells_its_settings_and_its_version() -> None:

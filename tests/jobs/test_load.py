@@ -189,3 +189,17 @@ async def test_broken_fixtures_change_nothing(
     line = refusal(run_job("load", STORAGE_URL=loaded, FIXTURES_DIR=str(folder)))
     assert line.startswith(f"database-load: {expected}")
     assert await read_catalogue(loaded) == before
+
+
+def test_a_load_that_waits_begins_when_the_schema_is_there(shared_url: str) -> None:
+    waiting = start_job("load", "--wait-for-schema", STORAGE_URL=shared_url)
+    assert waiting.stdout
+    assert "waiting for database-migration" in waiting.stdout.readline()
+    run_well("migrate", STORAGE_URL=shared_url)
+    finished = finish(waiting)
+    assert finished.returncode == 0, finished
+    assert "loaded in" in finished.stdout
+
+
+def test_a_load_that_does_not_wait_says_what_to_run(shared_url: str) -> None:
+    assert "run database-migration first" in run_job("load", STORAGE_URL=shared_url).stderr

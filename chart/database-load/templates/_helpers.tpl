@@ -1,0 +1,33 @@
+{{/* The Job's spec: of the CronJob's runs, and of the one run now. */}}
+{{- define "database-load.jobSpec" -}}
+backoffLimit: {{ .Values.cronjob.backoffLimit }}
+activeDeadlineSeconds: {{ .Values.activeDeadlineSeconds }}
+template:
+  metadata:
+    labels:
+      {{- include "orderfood.labels" . | nindent 6 }}
+  spec:
+    restartPolicy: {{ .Values.cronjob.restartPolicy }}
+    {{- include "orderfood.podBase" . | nindent 4 }}
+    {{- with include "database-load.affinity" . | fromYaml }}
+    affinity:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+    containers:
+      - {{- include "orderfood.container" (dict "root" . "name" "database-load" "image" .Values.image "fixtures" true) | nindent 8 }}
+        args: [--wait-for-schema]
+    volumes:
+      {{- include "orderfood.volumes" (dict "root" . "claim" .Values.persistence.claim) | nindent 6 }}
+{{- end -}}
+
+{{/* A SQLite file is only safe for programs on one node. */}}
+{{- define "database-load.affinity" -}}
+{{- $affinity := deepCopy .Values.affinity -}}
+{{- if eq (include "orderfood.backend" .) "sqlite" -}}
+{{- $labels := dict "app.kubernetes.io/name" "order-food" -}}
+{{- $term := dict "topologyKey" "kubernetes.io/hostname" "labelSelector" (dict "matchLabels" $labels) -}}
+{{- $near := dict "podAffinity" (dict "requiredDuringSchedulingIgnoredDuringExecution" (list $term)) -}}
+{{- $affinity = merge $near $affinity -}}
+{{- end -}}
+{{- toYaml $affinity -}}
+{{- end -}}

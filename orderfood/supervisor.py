@@ -1,0 +1,177 @@
+"""Several worker processes on one port, watched over by a process that serves nothing itself.
+
+All workers accept on one socket that the supervisor has opened: a connection that waits in its
+queue when a worker dies is taken by another one. Each worker is an ``order-food`` of its own, held
+by one end of a socket pair: it says there that it listens, and drains when the other end is closed,
+so that none outlives a supervisor that was killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from orderfood.logs import say
+from orderfood.server import bind, received_signals, url_of
+from orderfood.settings import Settings, worker_environment
+
+logger = logging.getLogger("order-food")
+
+QUICK_SECONDS = 1.0
+"""A worker that lived no longer is started again only after a pause."""
+
+LONGEST_PAUSE = 5.0
+"""Seconds between two starts of a worker that dies again and again."""
+
+
+class WorkerFailed(Exception):
+    """The first worker ended before it listened; it has said why."""
+
+
+async def supervise(settings: Settings) -> None:
+    """Runs ``settings.workers`` workers until a signal comes. Raises ListenError, WorkerFailed."""
+    with bind(settings.host, settings.port) as listening, _metrics_folder() as folder:
+        supervisor = _Supervisor(settings, listening, folder)
+        signals = received_signals()
+        await supervisor.start()
+        url = url_of(listening, settings.host)
+        say(logger, f"order-food listens on {url}", url=url, workers=settings.workers)
+        await supervisor.pass_on(await signals.get())
+        while not await supervisor.ended(signals):
+            pass
+
+
+@contextmanager
+def _metrics_folder() -> Iterator[str]:
+    """Where the workers leave their counts for whichever of them is asked for the metrics."""
+    folder = tempfile.mkdtemp(prefix="orderfood-metrics-")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Supervisor:
+    def __init__(self, settings: Settings, listening: socket.socket, folder: str) -> None:
+        self._settings = settings
+        self._listening = listening
+        self._folder = folder
+        self._processes: set[asyncio.subprocess.Process] = set()
+        self._keepers: set[asyncio.Task[None]] = set()
+        self._ending = False
+
+    async def start(self) -> None:
+        """Starts the first worker, and the others when it listens: what is wrong with one is most
+        likely wrong with all."""
+        first = asyncio.Event()
+        self._keep(first)
+        ready = asyncio.create_task(first.wait())
+        await asyncio.wait({ready, *self._keepers}, return_when=asyncio.FIRST_COMPLETED)
+        if not first.is_set():
+            ready.cancel()
+            raise WorkerFailed("the first worker did not start")
+        for _ in range(self._settings.workers - 1):
+            self._keep(first)
+
+    def _keep(self, first: asyncio.Event) -> None:
+        self._keepers.add(asyncio.create_task(self._keep_alive(first)))
+
+    async def _keep_alive(self, first: asyncio.Event) -> None:
+        """Runs one worker after the other until the end."""
+        clock, pause = asyncio.get_running_loop().time, 0.1
+        while not self._ending:
+            began = clock()
+            await self._run_worker(first)
+            if self._ending or not first.is_set():
+                return
+            lived_long = clock() - began > QUICK_SECONDS
+            pause = 0.1 if lived_long else min(LONGEST_PAUSE, 2 * pause)
+            await asyncio.sleep(0 if lived_long else pause)
+
+    async def _run_worker(self, first: asyncio.Event) -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with ours:
+            with theirs:
+                process = await self._spawn(theirs)
+            self._processes.add(process)
+            with suppress(OSError):
+                if await asyncio.get_running_loop().sock_recv(ours, 1):
+                    first.set()
+            code = await process.wait()
+            self._processes.discard(process)
+        self._forget(process.pid)
+        if not self._ending and first.is_set():
+            logger.warning("worker %d ended with code %d: starting another", process.pid, code)
+
+    async def _spawn(self, control: socket.socket) -> asyncio.subprocess.Process:
+        fds = (self._listening.fileno(), control.fileno())
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "orderfood",
+            f"--worker={fds[0]},{fds[1]}",
+            pass_fds=fds,
+            env=worker_environment(self._folder),
+            start_new_session=True,  # Ctrl-C on a terminal is for the supervisor to pass on
+        )
+
+    def _forget(self, pid: int) -> None:
+        """A worker that is gone has nothing in flight; what it counted stays."""
+        from prometheus_client.multiprocess import mark_process_dead
+
+        with suppress(OSError):
+            mark_process_dead(pid, self._folder)  # type: ignore[no-untyped-call]
+
+    async def pass_on(self, number: int) -> None:
+        """Sends a signal to all workers; none is started any more."""
+        self._ending = True
+        logger.info("%s: stopping %d workers", signal.Signals(number).name, len(self._processes))
+        for process in list(self._processes):
+            with suppress(ProcessLookupError):
+                process.send_signal(number)
+
+    async def ended(self, signals: asyncio.Queue[int]) -> bool:
+        """Waits until all workers have ended, or for another signal, which is passed on."""
+        another = asyncio.create_task(signals.get())
+        everyone = asyncio.create_task(asyncio.wait(self._keepers))
+        await asyncio.wait((another, everyone), return_when=asyncio.FIRST_COMPLETED)
+        if another.done():
+            await self.pass_on(another.result())
+            return False
+        another.cancel()
+        return True
+
+
+class Worker:
+    """The worker's side: the sockets it was handed."""
+
+    def __init__(self, fds: str) -> None:
+        listening, control = (int(fd) for fd in fds.split(","))
+        self.listening = socket.socket(fileno=listening)
+        self._control = socket.socket(fileno=control)
+        self._control.setblocking(False)
+
+    def listens(self) -> None:
+        """Tells the supervisor, and watches it: when it is gone, this process drains, too."""
+        with suppress(OSError):
+            self._control.send(b"1")
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._control, self._supervisor_is_gone)
+
+    def _supervisor_is_gone(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._control)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def close(self) -> None:
+        """Lets go of the supervisor."""
+        asyncio.get_running_loop().remove_reader(self._control)
+        self._control.close()

@@ -1,0 +1,255 @@
+"""What matters about the release order-food."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.chart.charts import (
+    CHARTS,
+    containers,
+    example,
+    kinds,
+    merge,
+    nested,
+    notes,
+    one,
+    pod_templates,
+    render,
+)
+
+PROGRAMS = ("database-migration", "database-load", "order-food")
+
+
+def deployment(values: dict[str, Any] | None = None) -> dict[str, Any]:
+    return one(render("order-food", values), "Deployment")
+
+
+def test_a_pod_migrates_then_loads_then_serves() -> None:
+    spec = deployment()["spec"]["template"]["spec"]
+    names = [c["name"] for c in (*spec["initContainers"], *spec["containers"])]
+    assert names == ["database-migration", "database-load", "order-food"]
+
+
+@pytest.mark.parametrize("values", [{}, example("own-menu"), example("sqlite")])
+def test_the_four_containers_share_image_rules_environment_and_security(
+    values: dict[str, Any],
+) -> None:
+    found = [
+        *(containers(render("order-food", values))["Deployment", name] for name in PROGRAMS),
+        containers(render("database-load", values))["CronJob", "database-load"],
+    ]
+    for shared in ("securityContext", "resources", "terminationMessagePolicy", "imagePullPolicy"):
+        assert all(container[shared] == found[0][shared] for container in found), shared
+    for container in found:
+        assert container["image"] == f"{container['name']}:latest"
+    assert found[0]["env"] == found[1]["env"] == found[2]["env"]
+    assert {env["name"] for env in found[3]["env"]} <= {env["name"] for env in found[0]["env"]}
+    assert found[1]["volumeMounts"] == found[3]["volumeMounts"]
+
+
+@pytest.mark.parametrize("chart", ["order-food", "database-load", "postgres"])
+def test_no_container_has_rights_or_a_token(chart: str) -> None:
+    documents = render(chart, nested("job.enabled", True) if chart == "database-load" else None)
+    for _, template in pod_templates(documents):
+        spec = template["spec"]
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["runAsUser"] > 0
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in containers(documents).values():
+        security = container["securityContext"]
+        assert security["readOnlyRootFilesystem"] is True
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert container["resources"].keys() == {"requests", "limits"}
+
+
+@pytest.mark.parametrize("chart", ["order-food", "database-load"])
+def test_the_url_stands_in_a_secret_and_nowhere_else(chart: str) -> None:
+    values = nested("storage.url", "postgresql://shop:hidden@db.example/shop")
+    documents = render(chart, values)
+    assert one(documents, "Secret")["data"]["url"]
+    assert "hidden" not in json.dumps(documents)
+    assert "hidden" not in notes(chart, values)
+    [url] = [
+        env
+        for env in containers(documents)[
+            "Deployment" if chart == "order-food" else "CronJob", chart
+        ]["env"]
+        if env["name"] == "STORAGE_URL"
+    ]
+    assert url["valueFrom"]["secretKeyRef"] == {"name": f"{chart}-database", "key": "url"}
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "key"),
+    [
+        ({}, "orderfood-database", "url"),
+        (example("external-postgres"), "shop-database", "url"),
+        (example("cloudnative-pg"), "shop-app", "uri"),
+    ],
+)
+def test_where_the_url_is_read(values: dict[str, Any], name: str, key: str) -> None:
+    for chart in ("order-food", "database-load"):
+        documents = render(chart, values)
+        assert "Secret" not in kinds(documents)
+        assert f'"secretKeyRef": {json.dumps({"name": name, "key": key})}' in json.dumps(documents)
+
+
+def test_the_probes_bear_a_store_that_is_away_for_half_a_minute() -> None:
+    container = containers(render("order-food"))["Deployment", "order-food"]
+    ready, live = container["readinessProbe"], container["livenessProbe"]
+    assert ready["httpGet"]["path"] == "/ready"
+    assert ready["periodSeconds"] * (ready["failureThreshold"] - 1) > 30
+    assert live["httpGet"]["path"] == container["startupProbe"]["httpGet"]["path"] == "/health"
+
+
+@pytest.mark.parametrize(("drain", "grace"), [(5, 23), ("0.5", 15), (30, 73)])
+def test_the_grace_period_fits_the_drain(drain: object, grace: int) -> None:
+    spec = deployment(nested("env.DRAIN_SECONDS", drain))["spec"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] == grace
+    assert spec["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": 3}}}
+
+
+def test_the_startup_probe_fits_the_wait_for_the_database() -> None:
+    values = nested("env.STORAGE_WAIT_SECONDS", 300)
+    probe = containers(render("order-food", values))["Deployment", "order-food"]["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] > 300
+
+
+def test_a_rolling_update_takes_no_pod_away_first() -> None:
+    strategy = deployment()["spec"]["strategy"]
+    assert strategy["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+def test_what_is_on_and_off_by_default() -> None:
+    assert kinds(render("order-food")) == {
+        "Deployment",
+        "Service",
+        "ServiceAccount",
+        "PodDisruptionBudget",
+        "Pod",
+    }
+    assert kinds(render("order-food", example("order-food-production"))) >= {
+        "Ingress",
+        "NetworkPolicy",
+        "ServiceMonitor",
+        "PrometheusRule",
+        "ConfigMap",
+    }
+
+
+def test_one_replica_needs_no_disruption_budget() -> None:
+    assert "PodDisruptionBudget" not in kinds(render("order-food", {"replicaCount": 1}))
+    assert "PodDisruptionBudget" in kinds(render("order-food", example("order-food-autoscaling")))
+
+
+def test_with_an_autoscaler_replicas_is_not_rendered() -> None:
+    documents = render("order-food", example("order-food-autoscaling"))
+    assert "replicas" not in one(documents, "Deployment")["spec"]
+    assert one(documents, "HorizontalPodAutoscaler")["spec"]["maxReplicas"] == 12
+
+
+def test_a_sqlite_file_has_one_pod_and_a_claim_that_stays() -> None:
+    documents = render("order-food", merge(example("sqlite"), {"replicaCount": 4}))
+    spec = one(documents, "Deployment")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    claim = one(documents, "PersistentVolumeClaim")["metadata"]
+    assert claim["name"] == "order-food-data"
+    assert claim["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert "PodDisruptionBudget" not in kinds(documents)
+
+
+def test_a_sqlite_file_is_loaded_on_the_node_where_it_is_served() -> None:
+    affinity = {"affinity": {"nodeAffinity": {"x": "y"}}}
+    job = one(render("database-load", merge(example("sqlite"), affinity)), "CronJob")
+    spec = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert {"name": "data", "persistentVolumeClaim": {"claimName": "order-food-data"}} in spec[
+        "volumes"
+    ]
+    [near] = spec["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert near["labelSelector"] == {"matchLabels": {"app.kubernetes.io/name": "order-food"}}
+    assert spec["affinity"]["nodeAffinity"] == {"x": "y"}
+
+
+def test_memory_needs_no_jobs_and_says_what_it_means() -> None:
+    memory = example("memory")
+    spec = deployment(memory)["spec"]
+    assert spec["replicas"] == 1
+    assert "initContainers" not in spec["template"]["spec"]
+    jobs = render("database-load", merge(memory, nested("job.enabled", True)))
+    assert kinds(jobs) == {"Secret"}
+    assert "gone when it ends" in notes("order-food", memory)
+    assert "nothing to do" in notes("database-load", memory)
+
+
+def test_a_menu_in_the_values_is_what_the_load_reads() -> None:
+    values = example("own-menu")
+    documents = render("order-food", values)
+    data = one(documents, "ConfigMap")["data"]
+    assert json.loads(data["products.json"]) == values["fixtures"]["products"]
+    assert json.loads(data["orders.json"]) == []
+    mounts = {
+        mount.get("subPath"): mount["name"]
+        for mount in containers(documents)["Deployment", "database-load"]["volumeMounts"]
+    }
+    assert mounts.items() >= {"products.json": "fixtures", "users.json": "users"}.items()
+    assert "users" not in json.dumps(
+        containers(documents)["Deployment", "database-migration"]["volumeMounts"]
+    )
+
+
+def test_money_in_the_values_stays_what_it_is() -> None:
+    prices = [12.99, 1000000, 0.1, 19.9]
+    menu = [
+        {"id": str(n), "name": "x", "price": price, "category": "y"}
+        for n, price in enumerate(prices, 1)
+    ]
+    text = one(render("order-food", nested("fixtures.products", menu)), "ConfigMap")["data"]
+    assert [p["price"] for p in json.loads(text["products.json"])] == prices
+    assert "e+" not in text["products.json"]
+
+
+def test_what_changes_without_the_pods_noticing_restarts_them() -> None:
+    def annotations(values: dict[str, Any]) -> object:
+        return deployment(values)["spec"]["template"]["metadata"]["annotations"]
+
+    plain = annotations({})
+    assert annotations(example("own-menu")) != plain
+    assert annotations(example("memory")) != annotations(example("sqlite"))
+
+
+def test_the_notes_warn_of_what_people_run_into() -> None:
+    ingress = notes("order-food", nested("ingress.enabled", True))
+    assert "enable-underscores-in-headers" in ingress
+    assert "X-API-Key" in ingress
+    assert "WARNING" in notes("order-food", nested("env.ENVIRONMENT", "prod"))
+    production = notes("order-food", example("order-food-production"))
+    assert "WARNING" not in production
+    assert "apitest" not in production
+
+
+def test_the_alert_rules_are_those_of_the_file() -> None:
+    import yaml
+
+    rule = one(render("order-food", example("order-food-production")), "PrometheusRule")
+    file = CHARTS / "order-food" / "files" / "alerts.yaml"
+    assert rule["spec"] == yaml.safe_load(file.read_text())
+
+
+def test_the_dashboards_are_those_of_the_folder() -> None:
+    values = nested("dashboard.enabled", True)
+    data = one(render("order-food", values), "ConfigMap")["data"]
+    folder = CHARTS / "order-food" / "files" / "dashboards"
+    assert data == {path.name: path.read_text() for path in folder.glob("*.json")}
+    assert data
+
+
+def test_a_test_pod_is_not_taken_for_one_of_the_service() -> None:
+    documents = render("order-food")
+    selected = one(documents, "Service")["spec"]["selector"]
+    labels = one(documents, "Pod")["metadata"]["labels"]
+    assert not selected.items() <= labels.items()

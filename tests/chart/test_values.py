@@ -1,0 +1,212 @@
+"""The values: each is read, each is known to the schema, and what is wrong is refused."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from typing import Any
+
+import pytest
+import yaml
+
+from orderfood.settings import describe_settings
+from tests.chart.charts import (
+    CHARTS,
+    NAMES,
+    PROGRAM_CHARTS,
+    default_values,
+    example,
+    leaves,
+    merge,
+    nested,
+    refusal,
+    render,
+)
+
+ALL_OF_IT = merge(
+    example("order-food-production"),
+    {
+        **nested("service.type", "NodePort"),
+        **nested("fixtures.existingConfigMap", "menu"),
+        "users": {"existingSecret": "users"},
+    },
+)
+BASES: dict[str, list[dict[str, Any]]] = {
+    "order-food": [{}, ALL_OF_IT, example("order-food-autoscaling"), example("sqlite")],
+    "database-load": [
+        {},
+        {
+            "users": {"existingSecret": "users"},
+            **nested("fixtures.existingConfigMap", "menu"),
+            **nested("storage.existingSecret", "database"),
+            **nested("test.existingSecret", "key"),
+        },
+        example("sqlite"),
+    ],
+    "postgres": [{}, nested("test.existingSecret", "key")],
+}
+"""In which setting a key shows: one of these is enough."""
+
+CHANGED: dict[str, object] = {
+    "image.pullPolicy": "Always",
+    "whenUnsatisfiable": "DoNotSchedule",
+    "concurrencyPolicy": "Replace",
+    "restartPolicy": "Never",
+    "service.type": "LoadBalancer",
+    "service.nodePort": 30080,
+    "storage.url": "postgresql://shop@db.example/shop",
+    "fixtures.products": [{"id": "1", "name": "Tea", "price": 2.5, "category": "Drink"}],
+    "fixtures.coupons": [{"code": "TEN"}],
+    "fixtures.orders": [],
+    "existingConfigMapKeys": ["coupons.json"],
+    "auth.username": "other",
+    "auth.database": "other",
+    "ingress.path": "/shop",
+    "autoscaling.minReplicas": 5,
+}
+"""Another value that the schema allows, where it is not clear by its type."""
+
+
+def changed(path: str, value: object) -> object:
+    for end, other in CHANGED.items():
+        if path.endswith(end):
+            return other
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case str():
+            return f"{value}x"
+        case list():
+            return [{"key": "x", "name": "x"}]
+    return {"x": "x"}
+
+
+ALL_KEYS = [(chart, path) for chart in NAMES for path, _ in leaves(default_values(chart))]
+
+
+@pytest.mark.parametrize(("chart", "path"), ALL_KEYS)
+def test_every_key_is_read_by_a_template(chart: str, path: str) -> None:
+    value = dict(leaves(default_values(chart)))[path]
+    change = nested(path, changed(path, value))
+    assert any(
+        rendered(chart, merge(base, change)) != rendered(chart, base)
+        for base in BASES[chart]
+        if not clashes(path, base)
+    ), f"{path} changes nothing"
+
+
+def clashes(path: str, base: dict[str, Any]) -> bool:
+    """storage.url goes with no other storage, and autoscaling only with Postgres."""
+    return path in ("storage.url", "storage.existingSecret", "autoscaling.enabled") and bool(
+        base.get("storage")
+    )
+
+
+def rendered(chart: str, values: dict[str, Any]) -> str:
+    """As text, without the password that is new each time."""
+    documents = render(chart, values)
+    for document in documents:
+        if chart == "postgres" and document["kind"] == "Secret":
+            for name in ("password", "url"):
+                document["data"].pop(name)
+    return json.dumps(documents)
+
+
+@pytest.mark.parametrize("chart", NAMES)
+def test_the_schema_and_the_documented_values_name_the_same_keys(chart: str) -> None:
+    schema = json.loads((CHARTS / chart / "values.schema.json").read_text())
+    del schema["properties"]["global"]
+    compare_keys(schema, default_values(chart), chart)
+
+
+def compare_keys(schema: dict[str, Any], values: dict[str, Any], where: str) -> None:
+    if where.endswith(".env"):  # lists the most important ones
+        assert values.keys() <= schema["properties"].keys()
+        return
+    assert schema["properties"].keys() == values.keys(), where
+    assert schema["additionalProperties"] is False, where
+    for name, below in schema["properties"].items():
+        if "properties" in below:
+            compare_keys(below, values[name], f"{where}.{name}")
+
+
+def test_the_schemas_are_what_their_program_writes() -> None:
+    text = runpy.run_path(str(CHARTS / "shared" / "schema.py"))["schema_text"]
+    for chart in NAMES:
+        assert (CHARTS / chart / "values.schema.json").read_text() == text(chart), "make schemas"
+
+
+OF_THE_CHART = {"STORAGE_URL", "FIXTURES_DIR", "HOST", "PORT", "POD_NAME"}
+
+
+@pytest.mark.parametrize("chart", PROGRAM_CHARTS)
+def test_every_setting_of_the_programs_may_be_set(chart: str) -> None:
+    schema = json.loads((CHARTS / chart / "values.schema.json").read_text())
+    settings = {setting.name for setting in describe_settings()}
+    known = set(schema["properties"]["env"]["properties"])
+    assert known == settings - OF_THE_CHART
+
+
+@pytest.mark.parametrize(
+    ("chart", "values", "told"),
+    [
+        ("order-food", {"replicaCout": 3}, "replicaCout"),
+        ("order-food", {"replicaCount": "3"}, "replicaCount"),
+        ("order-food", nested("env.LOGLEVEL", "debug"), "LOGLEVEL"),
+        ("order-food", nested("image.pullPolicy", "Sometimes"), "pullPolicy"),
+        ("order-food", nested("initContainers.databaseLoad.enable", True), "enable"),
+        ("order-food", nested("env.DRAIN_SECONDS", "soon"), "DRAIN_SECONDS"),
+        ("database-load", nested("cronjob.concurrencyPolicy", "Never"), "concurrencyPolicy"),
+        ("database-load", nested("cronjob.schedul", "* * * * *"), "schedul"),
+        ("database-load", nested("fixtures.products", [{"id": 1}]), "products"),
+        ("postgres", nested("auth.username", "a;b"), "username"),
+        ("postgres", {"persistance": {}}, "persistance"),
+    ],
+)
+def test_what_is_wrong_is_refused_by_name(chart: str, values: dict[str, Any], told: str) -> None:
+    assert told in refusal(chart, values)
+
+
+@pytest.mark.parametrize("chart", PROGRAM_CHARTS)
+@pytest.mark.parametrize(
+    "url", ["postgresql://shop:hid den@db/shop", "mysql://shop:hidden@db/shop"]
+)
+def test_a_wrong_url_is_refused_without_being_shown(chart: str, url: str) -> None:
+    told = refusal(chart, nested("storage.url", url))
+    assert "storage.url must be" in told
+    assert "hid" not in told
+
+
+def test_two_places_for_the_url_are_refused() -> None:
+    both = {"storage": {"url": "memory://", "existingSecret": "database"}}
+    assert "not both" in refusal("order-food", both)
+
+
+@pytest.mark.parametrize("name", ["memory", "sqlite"])
+def test_one_pod_does_not_scale(name: str) -> None:
+    values = merge(example(name), nested("autoscaling.enabled", True))
+    assert "autoscaling needs Postgres" in refusal("order-food", values)
+
+
+DEFAULTS = """
+image: {repository: database-load, tag: latest, pullPolicy: IfNotPresent}
+cronjob: {enabled: true, schedule: "0 */6 * * *", concurrencyPolicy: Forbid,
+          successfulJobsHistoryLimit: 3, failedJobsHistoryLimit: 3, backoffLimit: 2,
+          restartPolicy: OnFailure, suspend: false}
+job: {enabled: false}
+"""
+
+
+def test_the_defaults_are_what_was_asked_for() -> None:
+    values = default_values("database-load")
+    assert values == merge(values, yaml.safe_load(DEFAULTS))
+    values = default_values("order-food")
+    assert (values["image"]["repository"], values["replicaCount"]) == ("order-food", 2)
+    for name, repository in (
+        ("databaseMigration", "database-migration"),
+        ("databaseLoad", "database-load"),
+    ):
+        container = values["initContainers"][name]
+        assert (container["enabled"], container["image"]["repository"]) == (True, repository)

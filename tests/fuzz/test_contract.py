@@ -1,0 +1,65 @@
+"""Schemathesis against the contract: thousands of requests that somebody might send.
+
+`make test` sends about a thousand to each backend, `make fuzz` a hundred thousand in all: the
+variable ORDERFOOD_FUZZ_EXAMPLES says how many examples each operation gets in a phase.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import BACKENDS
+from tests.processes import RunningServer, prepare, serving
+
+CONFIG = Path(__file__).parent / "schemathesis.toml"
+EXAMPLES = int(os.environ.get("ORDERFOOD_FUZZ_EXAMPLES", "50"))
+
+
+@pytest.fixture(params=BACKENDS)
+def url(request: pytest.FixtureRequest) -> str:
+    found: str = request.getfixturevalue(f"{request.param}_url")
+    if found != "memory://":
+        prepare(found)
+    return found
+
+
+def fuzz(server: RunningServer) -> str:
+    """What Schemathesis says in the end; it must have found nothing."""
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG),
+            "run", f"{server.url}/openapi.json", "--checks", "all",
+            "--header", "api_key: apitest", "--max-examples", str(EXAMPLES), "--no-color",
+            "--generation-database", "none",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=3600,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
+    return done.stdout
+
+
+def test_nothing_is_found_that_the_contract_does_not_allow(
+    url: str, record_property: Callable[[str, object], None]
+) -> None:
+    with serving(url) as server:
+        said = fuzz(server)
+        cases = re.search(r"(\d+) generated", said)
+        assert cases is not None
+        assert int(cases[1]) > 20 * EXAMPLES
+        record_property("cases", cases[1])
+        print(f"{url.partition(':')[0]}: {cases[1]} requests", file=sys.__stdout__)
+        server.stop()
+    answered = [line for line in server.lines if line["logger"] == "orderfood.access"]
+    assert len(answered) > int(cases[1]) // 2
+    assert [line for line in answered if line["status"] >= 500] == []
+    assert [line for line in server.lines if line["level"] in ("error", "critical")] == []

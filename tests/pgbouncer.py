@@ -1,0 +1,77 @@
+"""A real PgBouncer in transaction mode before a test server: what a session remembers is gone after
+each transaction, and three server connections are shared by everybody."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from tests.postgres import START_SECONDS, free_port, unprivileged_user
+
+CONFIGURATION = """
+[databases]
+* = host={host} port={server_port}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = {folder}/users
+pool_mode = transaction
+default_pool_size = 3
+max_client_conn = 500
+logfile = {folder}/log
+"""
+
+
+@contextmanager
+def pgbouncer_before(url: str) -> Iterator[int]:
+    """The port of a PgBouncer before the server that ``url`` names."""
+    parts, user = urlsplit(url), unprivileged_user()
+    folder, port = Path(tempfile.mkdtemp(prefix="orderfood-pgbouncer-")), free_port()
+    (folder / "users").write_text(f'"{parts.username}" "{unquote(parts.password or "")}"\n')
+    (folder / "pgbouncer.ini").write_text(
+        CONFIGURATION.format(
+            host=parts.hostname, server_port=parts.port or 5432, port=port, folder=folder
+        )
+    )
+    if user:
+        for path in (folder, *folder.iterdir()):
+            shutil.chown(path, user)
+    process = subprocess.Popen(
+        ["pgbouncer", "--quiet", str(folder / "pgbouncer.ini")], user=user, cwd=folder
+    )
+    try:
+        wait_for_port(port, process)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(START_SECONDS)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert process.poll() is None, "pgbouncer ended"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        else:
+            return
+
+
+def through(port: int, url: str) -> str:
+    """The same database, by way of PgBouncer."""
+    parts = urlsplit(url)
+    login = parts.netloc.rpartition("@")[0]
+    return urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{port}"))
