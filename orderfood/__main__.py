@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fixtures import FixtureError, read_fixtures
+from orderfood.accesslog import AccessLog
 from orderfood.app import build_app
 from orderfood.catalogue import CatalogueCache, Snapshot
 from orderfood.couponfiles import coupon_codes
@@ -58,6 +59,8 @@ async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
             server = Server(front, context)
             await listen(server, settings, worker)
             await serve_until_signal(server, settings.drain_seconds)
+            if context.observer.access_log is not None:
+                context.observer.access_log.flush()
             if worker is not None:
                 worker.close()
 
@@ -82,7 +85,7 @@ def new_context(settings: Settings, inner: Storage) -> Context:
     warn = partial(warn_of_sample_keys, settings.environment)
     catalogue = CatalogueCache(storage, on_change=warn)
     limiter = RateLimiter(settings.rate_limit) if settings.rate_limit else None
-    observer = RequestObserver(metrics)
+    observer = RequestObserver(metrics, AccessLog(settings, PROGRAM.name))
     if metrics is None:
         return Context(Shop(storage, catalogue), settings, limiter, observer)
     metrics.watch(catalogue)
@@ -138,15 +141,14 @@ async def prepare_storage(storage: Storage, settings: Settings) -> None:
 
 @asynccontextmanager
 async def background(context: Context) -> AsyncIterator[None]:
-    """What goes on beside the requests: probing the catalogue, deleting expired keys,
-    sampling metrics."""
+    """What goes on beside the requests: probing the catalogue, deleting expired keys."""
     shop = context.shop
     tasks = [
         asyncio.create_task(shop.catalogue.run(), name="catalogue"),
         asyncio.create_task(delete_expired_keys(shop.storage), name="expired keys"),
     ]
     if context.observer.metrics is not None:
-        tasks.append(asyncio.create_task(context.observer.metrics.run(), name="metrics"))
+        tasks.append(asyncio.create_task(context.observer.metrics.keep_sampling(), name="metrics"))
     try:
         yield
     finally:

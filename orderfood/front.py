@@ -140,7 +140,8 @@ class _Request(HTTPMessageDelegate):
         if self._inner is not None:
             self._inner.on_connection_close()
         elif self._read is not None:
-            self._front.context.active -= 1
+            id_ = request_id(self._headers.get("X-Request-ID"))
+            self._end(499, self._read[0], id_, sent=0)
 
     def _answer(self) -> None:
         assert self._read is not None
@@ -157,17 +158,20 @@ class _Request(HTTPMessageDelegate):
             self._conn.send(head + date, body)
         else:
             self._send_by_tornado(head, http_date(), id_, body)
-        front.context.active -= 1
-        front.context.observer.end(
+        self._end(304 if current else 200, route, id_, len(body))
+
+    def _end(self, status: int, route: str, id_: str, sent: int) -> None:
+        self._front.context.active -= 1
+        self._front.context.observer.end(
             method=self._method,
             route=route,
-            status=304 if current else 200,
+            status=status,
             seconds=time.perf_counter() - self._began,
             request_id=id_,
             user=None,
             reason=None,
             received=self._received,
-            sent=len(body),
+            sent=sent,
         )
 
     def _send_by_tornado(self, head: bytes, date: str, id_: str, body: bytes) -> None:

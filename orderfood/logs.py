@@ -5,28 +5,20 @@ What a machine is to find goes into ``extra={"fields": {...}}``; see also :func:
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import re
 import sys
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TextIO
 
 from orderfood.settings import Settings, mask_url
 
 __all__ = [
-    "JSONFormatter",
-    "LineHandler",
     "add_log_context",
     "configure_logging",
-    "flush_lines",
     "hide_passwords",
-    "log_context",
     "mask_url",
     "request_id",
     "say",
@@ -41,7 +33,7 @@ def configure_logging(settings: Settings, service: str) -> None:
 
     A second call replaces what the first set up; handlers of others stay.
     """
-    handler = LineHandler(sys.stdout)
+    handler = _LineHandler(sys.stdout)
     handler.setFormatter(
         JSONFormatter(
             service=service,
@@ -52,21 +44,10 @@ def configure_logging(settings: Settings, service: str) -> None:
         else TextFormatter()
     )
     root = logging.getLogger()
-    for old in line_handlers():
+    for old in [h for h in root.handlers if isinstance(h, _LineHandler)]:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(settings.log_level)
-
-
-def flush_lines() -> None:
-    """Writes what waits to be written."""
-    for handler in line_handlers():
-        handler.flush()
-
-
-def line_handlers() -> list[LineHandler]:
-    """What :func:`configure_logging` has set up: one, or none yet."""
-    return [h for h in logging.getLogger().handlers if isinstance(h, LineHandler)]
 
 
 def say(logger: logging.Logger, message: str, **fields: object) -> None:
@@ -108,7 +89,7 @@ class JSONFormatter(logging.Formatter):
 
     def __init__(self, **constants: str) -> None:
         super().__init__()
-        self.constants = constants
+        self._constants = constants
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {
@@ -116,7 +97,7 @@ class JSONFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": hide_passwords(record.getMessage()),
-            **self.constants,
+            **self._constants,
         }
         for name, value in _fields(record).items():
             entry.setdefault(name, value)
@@ -147,51 +128,7 @@ class TextFormatter(logging.Formatter):
         return f"{_timestamp(record)} {record.levelname:<7} {record.name}: {message}{fields}"
 
 
-class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic in stubs alone
-    """Writes each record at once, and lines that may wait in portions.
-
-    A portion is no larger than what a pipe takes in one piece, so that the lines of several
-    processes on one pipe do not mix.
-    """
-
-    DELAY = 0.25
-    MOST_WAITING = 1000
-    PORTION = 4096
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self._waiting: deque[str] = deque()
-
-    def write_later(self, line: str) -> None:
-        """Writes a line within DELAY seconds, before any record that comes later."""
-        self._waiting.append(line)
-        if len(self._waiting) == 1:
-            asyncio.get_running_loop().call_later(self.DELAY, self.flush)
-        elif len(self._waiting) >= self.MOST_WAITING:
-            self.flush()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.flush()
-        super().emit(record)
-
-    def flush(self) -> None:
-        with self.lock or nullcontext(), suppress(OSError):
-            for portion in self._portions():
-                self.stream.write(portion)
-                super().flush()
-            super().flush()
-
-    def _portions(self) -> Iterator[str]:
-        portion = ""
-        while self._waiting:
-            line = f"{self._waiting.popleft()}\n"
-            if len(portion) + len(line) > self.PORTION and portion:
-                yield portion
-                portion = ""
-            portion += line
-        if portion:
-            yield portion
-
+class _LineHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic in stubs alone
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
         """A reader that went away or a full disk must not stop the program, nor fill stderr."""
         if not isinstance(sys.exc_info()[1], OSError):

@@ -34,12 +34,10 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 BYTES = (0, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576)
 SAMPLE_SECONDS = 1.0
-"""How often gauges are brought up to date."""
+"""How often gauges are brought up to date where several processes share their counts."""
 
 MONEY = (5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 ORDERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-
-SAMPLE_SECONDS = 1.0
 
 NO_COUPON = "none"
 
@@ -323,12 +321,6 @@ class Metrics:
         self._max_fds.set(figures.max_fds)
         self._start.set(figures.start_time)
 
-    async def run(self) -> None:
-        """Samples for ever: another process may be the one that is asked."""
-        while True:
-            await asyncio.sleep(SAMPLE_SECONDS)
-            self.sample()
-
     async def expose(self) -> bytes:
         """All metrics as text, made on a thread: there may be many."""
         self.sample()
@@ -341,3 +333,12 @@ class Metrics:
         registry = CollectorRegistry()
         MultiProcessCollector(registry, path=self._folder)  # type: ignore[no-untyped-call]
         return registry
+
+    async def keep_sampling(self) -> None:
+        """Samples for ever, and once more at the end: another process may be the one that is
+        asked."""
+        while self._folder:
+            try:
+                await asyncio.sleep(SAMPLE_SECONDS)
+            finally:
+                self.sample()

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from orderfood.logs import configure_logging, flush_lines, hide_passwords, mask_url, say
+from orderfood.logs import configure_logging, hide_passwords, mask_url, say
 from orderfood.settings import (
     Settings,
     SettingsError,
@@ -141,7 +141,6 @@ def _traced(settings: Settings, program: Program) -> Iterator[Callable[[], None]
         yield flush
     finally:
         flush()
-        flush_lines()
 
 
 def _nothing() -> None:
@@ -177,7 +176,6 @@ async def _until_signal(
 
 def _give_up(program: Program, stopped: _Stopped, flush: Callable[[], None]) -> None:
     flush()
-    flush_lines()
     os._exit(_refuse(program, stopped, stopped.exit_code))
 
 

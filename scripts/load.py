@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import asdict
 
 from fixtures import FixtureError, Fixtures, read_fixtures
@@ -58,7 +58,11 @@ async def replace(
     it begins, and after it is clear that it can. Raises StorageError, FixtureError."""
     async with storage:
         await (wait_for_schema if wait else require_schema)(storage)
-        async with coupon_codes(fixtures.coupon_files, settings) as codes:
+        async with AsyncExitStack() as stack:
+            with span("dataload.readCoupons", {"coupon_files.count": len(fixtures.coupon_files)}):
+                codes = await stack.enter_async_context(
+                    coupon_codes(fixtures.coupon_files, settings)
+                )
             with watching() as watch:
                 report = await storage.replace_catalogue(
                     fixtures.catalogue,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -98,6 +98,42 @@ async def test_a_load_reports_what_differs(database: Database) -> None:
         "coupon_codes": Change(added=2, removed=1, unchanged=2),
     }
     assert report.version == 2
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_a_load_tells_what_it_works_on(database: Database, dry_run: bool) -> None:
+    told: list[tuple[str, Mapping[str, Change] | None]] = []
+    async with database.open() as storage:
+        report = await storage.replace_catalogue(
+            new_catalogue(),
+            codes=["BIRTHDAY", "HAPPYHRS"],
+            sample_orders=[new_order()],
+            dry_run=dry_run,
+            watch=lambda part, changes: told.append((part, changes)),
+        )
+    parts = ["coupons", "products", "users", "orders"]
+    assert [part for part, _ in told] == [part for part in parts for _ in range(2)]
+    assert [changes for _, changes in told[::2]] == [None] * 4
+    assert {k: v for _, changes in told[1::2] for k, v in (changes or {}).items()} == report.changes
+    assert report.changes["coupon_codes"] == Change(added=2)
+    assert report.changes["orders"] == Change(added=1)
+
+
+async def test_a_load_that_fails_ends_no_part_that_it_began(database: Database) -> None:
+    told: list[tuple[str, Mapping[str, Change] | None]] = []
+
+    def broken() -> Iterator[str]:
+        yield "BIRTHDAY"
+        raise RuntimeError("the file is gone")
+
+    async with database.open() as storage:
+        with pytest.raises(RuntimeError, match="gone"):
+            await storage.replace_catalogue(
+                new_catalogue(),
+                codes=broken(),
+                watch=lambda part, changes: told.append((part, changes)),
+            )
+    assert told == [("coupons", None)]
 
 
 async def test_each_kind_of_change_raises_the_version(database: Database) -> None:

@@ -19,7 +19,7 @@ from tests.observe.jaeger import Jaeger, Span
 from tests.processes import ROOT, command, environment, run
 
 MIGRATION, LOAD = "database-migration", "database-load"
-PARTS = ["loadCoupons", "loadProducts", "loadUsers", "loadOrders"]
+PARTS = ["readCoupons", "loadCoupons", "loadProducts", "loadUsers", "loadOrders"]
 
 
 def by_name(spans: list[Span]) -> dict[str, Span]:
@@ -79,7 +79,8 @@ def test_a_load(jaeger: Jaeger, shared_url: str) -> None:
     assert execute.name == "dataload.execute"
     assert [part.name for part in parts] == [f"dataload.{name}" for name in PARTS]
     assert_one_after_the_other(execute, parts)
-    coupons, products, users, orders = (part.tags for part in parts)
+    files, coupons, products, users, orders = (part.tags for part in parts)
+    assert files["coupon_files.count"] > 0
     assert (products["products.added"], products["products.unchanged"]) == (10, 0)
     assert (users["users.added"], orders["orders.added"]) == (2, 3)
     assert coupons["coupons.added"] == 3
