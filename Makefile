@@ -47,15 +47,12 @@ fuzz: $(VENV)/test
 	ORDERFOOD_FUZZ_EXAMPLES=1400 $(BIN)/python -m pytest tests/fuzz -s -n 2
 
 # side by side with what a user would else have; writes docs/benchmarks.md
-ROUNDS ?= 3
-SECONDS ?= 2
-bench: $(VENV)/bench
-	$(BIN)/python -m benchmarks.bench --rounds $(ROUNDS) --seconds $(SECONDS)
+bench: $(VENV)/test
+	$(BIN)/python -m benchmarks.bench $(OPTIONS)
 
-# minutes of mixed load: no error, flat memory
-MINUTES ?= 10
-soak: $(VENV)/bench
-	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
+# ten minutes of mixed load: no error, flat memory
+soak: $(VENV)/test
+	$(BIN)/python -m benchmarks.soak $(OPTIONS)
 
 lint: $(VENV)/test
 	$(BIN)/ruff check
@@ -89,9 +86,5 @@ $(VENV)/run: $(DEFINITIONS) | $(BIN)/python
 	@touch $@
 
 $(VENV)/test: $(DEFINITIONS) | $(BIN)/python
-	$(INSTALL) --editable '.[test,lint,tox]'
-	@touch $@ $(VENV)/run
-
-$(VENV)/bench: $(DEFINITIONS) | $(BIN)/python
-	$(INSTALL) --editable '.[test,bench]'
+	$(INSTALL) --editable '.[test,lint,bench,tox]'
 	@touch $@ $(VENV)/run

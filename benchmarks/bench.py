@@ -11,6 +11,7 @@ them. Ends with 1 when an answer is wrong, a socket fails, or orders are missing
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import sys
 import tempfile
@@ -82,7 +83,7 @@ def run_extras(
             results.loads[service.name] = mix_beside_loads(
                 stage, service, options.seconds * 2, options.rounds
             )
-            say(f"orders beside loads, {service.name}")
+            say(f"mixed load beside loads, {service.name}")
 
 
 def say(text: str) -> None:
@@ -111,6 +112,11 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _shown_options() -> list[str]:
+    given = shlex.join(sys.argv[1:])
+    return [f'OPTIONS="{given}"'] if given else []
+
+
 def main() -> int:
     options = parse_options()
     if shutil.which("wrk") is None:
@@ -118,7 +124,7 @@ def main() -> int:
         return 2
     complete = len(options.only) == len(SCENARIOS) and options.extras
     complete = complete and len(options.services) == len(BACKENDS) + len(OTHERS)
-    command = f"make bench ROUNDS={options.rounds} SECONDS={options.seconds:g}"
+    command = " ".join(["make bench", *_shown_options()])
     with tempfile.TemporaryDirectory(prefix="orderfood-bench-") as folder:
         try:
             results = bench(options, Path(folder))

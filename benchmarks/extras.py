@@ -1,4 +1,4 @@
-"""What no single run of wrk shows: the start, reads while orders commit, and loads while serving."""
+"""What no single run of wrk shows: the start, reads beside orders, loads while serving."""
 
 from __future__ import annotations
 
@@ -85,13 +85,14 @@ def reads_beside_orders(service: Service, seconds: float, rounds: int, pause: in
 
 
 def mix_beside_loads(stage: Stage, service: Service, seconds: float, rounds: int) -> Beside:
-    """Reads and orders, alone and while database-load changes the menu again and again. Prices
-    stay, so that every answer can still be judged; names change, and the answers with them."""
+    """Reads and orders, alone and while database-load changes the menu again and again. What is
+    ordered keeps its price, so that every answer can still be judged."""
     alone, beside, count = [], [], 0
+    service.target.accept_menu(other_menu(stage.folder))
     for _ in range(rounds):
-        alone.append(service.target.run("new", seconds, pause=PAUSE))
+        alone.append(service.target.run("mix", seconds, pause=PAUSE))
         with loads_in_a_loop(stage, service) as loop:
-            beside.append(service.target.run("new", seconds, pause=PAUSE))
+            beside.append(service.target.run("mix", seconds, pause=PAUSE))
         count += loop.count
     return Beside(alone, beside, count)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.menu import COUPON_ORDER, COUPON_TOTAL, FIXTURES, KEY, ORDER, TOTAL
+from fixtures import read_fixtures
+from orderfood.wire import encode_products
 
 SCRIPT = Path(__file__).parent / "wrk.lua"
 CONNECTIONS = 64
@@ -77,6 +79,7 @@ class Target:
         wanted = json.loads((FIXTURES / "products.json").read_text())
         self._expect("the menu", json.loads(menu), wanted)
         self._save("menu", menu)
+        self._save("other-menu", menu)
         self._save("etag", etag.encode())
         self._save("order", json.dumps(ORDER).encode())
         self._save("coupon-order", json.dumps(COUPON_ORDER).encode())
@@ -85,6 +88,11 @@ class Target:
             body = json.dumps(product).encode() if menu_only else self._fetch(path)[0]
             self._expect(path, json.loads(body), product)
             self._save(f"product-{product['id']}", body)
+
+    def accept_menu(self, folder: Path) -> None:
+        """Takes the menu of other fixtures as right, too, as order-food encodes it."""
+        other = encode_products(read_fixtures(folder).catalogue.products)
+        self._save("other-menu", other.body)
 
     def seed_keys(self) -> None:
         """Uses each idempotency key once, so that what follows is replayed."""

@@ -158,7 +158,7 @@ def _loads(results: Results) -> Goal | None:
         for name, one in results.loads.items()
     )
     met = all(one.failed == 0 and one.p99_ratio <= 2 for one in results.loads.values())
-    return Goal("orders during loads", "no failed request, p99 at most 2 ×", measured, met)
+    return Goal("a load while serving", "no failed request, p99 at most 2 ×", measured, met)
 
 
 def _start(results: Results) -> Goal | None:
@@ -188,7 +188,7 @@ def beside_rows(results: Results) -> list[tuple[str, str, str, str]]:
     kinds = (
         ("reads, then with orders", results.busy),
         ("the same at the limit", results.saturated),
-        ("orders, then with loads", results.loads),
+        ("mixed load, then with loads", results.loads),
     )
     return [
         (name, what, f"{median_p99(one.alone) / 1000:.1f}", f"{median_p99(one.beside) / 1000:.1f}")

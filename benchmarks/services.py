@@ -6,8 +6,6 @@ All live through the whole run; those that are not asked sleep. Their access log
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import signal
 import sqlite3
 import subprocess

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.extras import loads_in_a_loop
+from benchmarks.extras import loads_in_a_loop, other_menu
 from benchmarks.load import WrongAnswer
 from benchmarks.measure import check_growth, orders_in
 from benchmarks.processes import resident_memory
@@ -49,6 +49,7 @@ def soak(stage: Stage, services: Sequence[Service], seconds: float) -> list[str]
     problems: list[str] = []
     with ExitStack() as exits:
         for service in services:
+            service.target.accept_menu(other_menu(stage.folder))
             exits.enter_context(loads_in_a_loop(stage, service, LOAD_PAUSE))
         threads = [
             threading.Thread(target=_load, args=(service, seconds, before[service.name], problems))
