@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -91,17 +90,27 @@ def run_zcat(files: Sequence[Path]) -> float:
     return time.perf_counter() - start
 
 
-def run_load(program: str, environment: dict[str, str]) -> tuple[float, str]:
-    """Seconds that the whole program takes, from its start to its end, and its last line."""
+LOAD = """
+import sys
+from scripts.load import main
+code = main(["--dry-run"])
+with open("/proc/self/status") as status:
+    print(next(line for line in status if line.startswith("VmHWM")).split()[1])
+sys.exit(code)
+"""
+"""Says how large it ever was: the kernel's figure of this program alone."""
+
+
+def run_load(environment: dict[str, str]) -> tuple[float, int, str]:
+    """Seconds that the whole program takes, from its start to its end, its peak memory in MB, and
+    what it says last."""
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", *program.split()],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
+        [sys.executable, "-c", LOAD], env=environment, stdout=subprocess.PIPE, text=True, check=True
     )
-    return time.perf_counter() - start, done.stdout.splitlines()[-1]
+    seconds = time.perf_counter() - start
+    *_, said, kilobytes = done.stdout.splitlines()
+    return seconds, int(kilobytes) // 1024, said
 
 
 def prepare(folder: Path, spool: Path | None) -> dict[str, str]:
@@ -115,7 +124,8 @@ def prepare(folder: Path, spool: Path | None) -> dict[str, str]:
         "LOG_FORMAT": "text",
     }
     environment = {**os.environ, **settings}
-    run_load("scripts.migrate", environment)
+    migrate = [sys.executable, "-m", "scripts.migrate"]
+    subprocess.run(migrate, env=environment, stdout=subprocess.DEVNULL, check=True)
     return environment
 
 
@@ -127,15 +137,16 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
     print(f"{len(files)} files of {arguments.lines} lines, {size / 1e6:.0f} MB, in {seconds:.0f} s")
     environment = prepare(folder, arguments.spool)
     run_zcat(files)
-    ratios = []
+    ratios, peaks = [], []
     for number in range(1, arguments.rounds + 1):
-        zcat, (load, said) = run_zcat(files), run_load("scripts.load --dry-run", environment)
+        zcat = run_zcat(files)
+        load, peak, said = run_load(environment)
         assert said.endswith(f"with {len(QUALIFY)} codes of coupon files"), said
         ratios.append(load / zcat)
+        peaks.append(peak)
         print(f"round {number}: zcat {zcat:.2f} s, load {load:.2f} s, {load / zcat:.2f}: {said}")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(f"best {min(ratios):.2f}, median {statistics.median(ratios):.2f} of zcat's time")
-    print(f"peak memory of the load {peak:.0f} MB")
+    print(f"peak memory of the load {max(peaks)} MB")
 
 
 def main() -> None:

@@ -52,7 +52,7 @@ async def coupon_codes(
         yield codes
 
 
-async def _find(files: Sequence[Path], spool_dir: Path, progress: Progress) -> Codes:
+async def _find(files: Sequence[Path], spool_dir: Path | None, progress: Progress) -> Codes:
     _import_numpy()
     work = asyncio.create_task(asyncio.to_thread(find_codes, files, spool_dir, progress))
     try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -46,7 +45,8 @@ class Settings:
     host: str
     port: int
     fixtures_dir: Path
-    spool_dir: Path
+    spool_dir: Path | None
+    """None: where the system keeps temporary files, which is looked for when it is needed."""
     environment: str
     service_version: str
     log_level: str
@@ -105,7 +105,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         host=read("HOST", _host),
         port=read("PORT", _whole_number(0, 65535)),
         fixtures_dir=read("FIXTURES_DIR", _folder),
-        spool_dir=read("SPOOL_DIR", _folder),
+        spool_dir=read("SPOOL_DIR", _folder_or_none),
         environment=read("ENVIRONMENT", _label),
         service_version=read("SERVICE_VERSION", _label),
         log_level=read("LOG_LEVEL", _log_level),
@@ -219,9 +219,9 @@ _SETTINGS = {
     "SPOOL_DIR": _Setting(
         "the system's folder for temporary files",
         "the folder where database-load keeps what is too much for memory while it reads the coupon"
-        " files: 8 bytes for each of their lines at most, in files without a name",
+        " files: 8 bytes for each of their lines, in a file without a name; small files need none",
         "the path of a folder",
-        tempfile.gettempdir,
+        lambda: "",
     ),
     "ENVIRONMENT": _Setting("dev", "reported in logs, spans and metrics", _LABEL),
     "SERVICE_VERSION": _Setting(
@@ -348,6 +348,10 @@ def _host(value: str) -> str:
 
 def _folder(value: str) -> Path:
     return Path(_matching(r"[^\0]+", value))
+
+
+def _folder_or_none(value: str) -> Path | None:
+    return _folder(value) if value else None
 
 
 def _label(value: str) -> str:

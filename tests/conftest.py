@@ -18,6 +18,19 @@ BACKENDS = os.environ.get("ORDERFOOD_TEST_BACKENDS", "memory,sqlite,postgres").s
 # what runs in this process exports nothing; the programs that tests start get theirs said
 os.environ["JAEGER_ENDPOINT"] = ""
 
+SAME_EVERYWHERE = ("benchmarks", "browser", "chart", "fuzz", "observe")
+"""Folders whose tests try what no interpreter changes, and take long."""
+
+collect_ignore = list(SAME_EVERYWHERE) if os.environ.get("ORDERFOOD_TEST_AGAIN") else []
+"""Left out where they have run on another interpreter already."""
+
+
+def pytest_report_header() -> str | None:
+    """What is left out."""
+    if not collect_ignore:
+        return None
+    return f"left out, as they ran on another interpreter: {', '.join(collect_ignore)}"
+
 
 @pytest.fixture
 def io_loop() -> Iterator[IOLoop]:

@@ -25,6 +25,7 @@ def test_defaults_are_those_of_the_table() -> None:
     assert settings.storage_wait_seconds == 30
     assert (settings.host, settings.port) == ("127.0.0.1", 8080)
     assert settings.fixtures_dir == Path(fixtures.__file__).parent
+    assert settings.spool_dir is None
     assert settings.environment == "dev"
     assert settings.service_version
     assert settings.log_level == "INFO"
@@ -57,7 +58,7 @@ def test_where_spans_go(environ: dict[str, str], exporter: str) -> None:
 
 def test_every_field_is_described_and_every_description_is_a_field() -> None:
     described = {name.lower() for name, _, _ in describe_settings()}
-    derived = {"span_exporter"}
+    derived = {"span_exporter", "metrics_folder"}  # from variables that are not ours
     assert described | derived == set(Settings.__dataclass_fields__)
 
 
@@ -77,6 +78,7 @@ def test_every_field_is_described_and_every_description_is_a_field() -> None:
         ("PORT", "0", 0),
         ("PORT", "65535", 65535),
         ("FIXTURES_DIR", "data/fixtures", Path("data/fixtures")),
+        ("SPOOL_DIR", "/var/spool/a b", Path("/var/spool/a b")),
         ("ENVIRONMENT", "production", "production"),
         ("SERVICE_VERSION", "1.2.3-rc.1+abc", "1.2.3-rc.1+abc"),
         ("LOG_LEVEL", "Debug", "DEBUG"),
