@@ -84,6 +84,7 @@ STATUS: dict[type, int] = {
     stored.IdempotencyConflict: 422,
     stored.CouponUsedUp: 422,
     stored.OrderNotCancellable: 409,
+    stored.ValueRejected: 422,
     stored.StorageError: 503,
 }
 """The one table from what went wrong to a status; the nearest base class counts."""
@@ -104,6 +105,7 @@ _STORED_MESSAGES: dict[type, str] = {
     stored.IdempotencyConflict: "this Idempotency-Key was used with another request",
     stored.CouponUsedUp: "the coupon is used up",
     stored.OrderNotCancellable: "the order cannot be cancelled",
+    stored.ValueRejected: "the order holds a value that cannot be stored",
 }
 
 

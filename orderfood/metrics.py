@@ -14,7 +14,6 @@ import asyncio
 import platform
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -65,7 +64,7 @@ class _Portion:
     it is a third of one, and the histogram is told of many at once.
     """
 
-    __slots__ = ("_bounds", "_counts", "_histogram", "_sum")
+    __slots__ = ("_bounds", "_histogram", "counts", "sum")
 
     def __init__(self, histogram: Histogram, bounds: tuple[float, ...]) -> None:
         self._histogram = histogram
@@ -73,23 +72,22 @@ class _Portion:
         self._clear()
 
     def _clear(self) -> None:
-        self._sum = 0.0
-        self._counts = [0] * (len(self._bounds) + 1)
+        self.sum = 0.0
+        self.counts = [0] * (len(self._bounds) + 1)
 
     def observe(self, amount: float) -> None:
         """As the histogram's own."""
-        self._counts[bisect_left(self._bounds, amount)] += 1
-        self._sum += amount
+        self.counts[bisect_left(self._bounds, amount)] += 1
+        self.sum += amount
 
     def hand_on(self) -> int:
         """Tells the histogram; returns how many there were."""
-        counts = self._counts
-        if not (observed := sum(counts)):
+        if not (observed := sum(self.counts)):
             return 0
-        for bucket, count in zip(self._histogram._buckets, counts, strict=True):
+        for bucket, count in zip(self._histogram._buckets, self.counts, strict=True):
             if count:
                 bucket.inc(count)
-        self._histogram._sum.inc(self._sum)
+        self._histogram._sum.inc(self.sum)
         self._clear()
         return observed
 
@@ -102,7 +100,21 @@ class _OfRequest(NamedTuple):
     received: _Portion
     sent: _Portion
 
+    def add(self, seconds: float, received: int, sent: int) -> None:
+        """Observes all three. Written out, for every request does this and a call costs as much as
+        what it would do."""
+        portion = self.seconds
+        portion.counts[bisect_left(SECONDS, seconds)] += 1
+        portion.sum += seconds
+        portion = self.received
+        portion.counts[bisect_left(BYTES, received)] += 1
+        portion.sum += received
+        portion = self.sent
+        portion.counts[bisect_left(BYTES, sent)] += 1
+        portion.sum += sent
+
     def hand_on(self) -> None:
+        """Tells the metrics."""
         self.requests.inc(self.seconds.hand_on())
         self.received.hand_on()
         self.sent.hand_on()
@@ -171,8 +183,7 @@ class Metrics:
         )
         self._refused = self._counter("orders_refused", "Orders refused, by reason.", "reason")
         self._value = self._histogram("order_value", "Totals of placed orders, in money.", MONEY)
-        for kind in (NO_COUPON, *CouponKind):
-            self._placed.labels(str(kind))
+        self._placed_with = {k: self._placed.labels(k) for k in (NO_COUPON, *map(str, CouponKind))}
         for reason in REFUSALS:
             self._refused.labels(reason)
 
@@ -185,7 +196,7 @@ class Metrics:
         )
         for operation in OPERATIONS:
             self._call_errors.labels(operation)
-        self._call: dict[str, Callable[[float], None]] = {}
+        self._call: dict[str, _Portion] = {}
         self._commit = self._histogram(
             "orders_per_commit", "Orders that share a commit of the storage.", ORDERS
         )
@@ -248,10 +259,10 @@ class Metrics:
         """A request was answered."""
         self._active[method, route] -= 1
         kind = (method, route, status)
-        found = self._of_request.get(kind) or self._new_kind(kind)
-        found.seconds.observe(seconds)
-        found.received.observe(received)
-        found.sent.observe(sent)
+        found = self._of_request.get(kind)
+        if found is None:
+            found = self._new_kind(kind)
+        found.add(seconds, received, sent)
         if reason is not None and 400 <= status < 499 and (method, route) == PLACING:
             self._refused.labels(reason).inc()
 
@@ -268,15 +279,16 @@ class Metrics:
 
     def order_placed(self, order: Order, coupon: Coupon | None) -> None:
         """A new order was stored; one that is replayed is none."""
-        self._placed.labels(coupon.kind.value if coupon else NO_COUPON).inc()
+        self._placed_with[coupon.kind.value if coupon else NO_COUPON].inc()
         self._value.observe(order.total / 100)
 
     def storage_called(self, operation: str, seconds: float, *, failed: bool) -> None:
         """A storage call has ended."""
-        observe = self._call.get(operation)
-        if observe is None:
-            observe = self._call[operation] = self._call_seconds.labels(operation).observe
-        observe(seconds)
+        portion = self._call.get(operation)
+        if portion is None:
+            histogram = self._call_seconds.labels(operation)
+            portion = self._call[operation] = _Portion(histogram, SECONDS)
+        portion.observe(seconds)
         if failed:
             self._call_errors.labels(operation).inc()
 
@@ -294,6 +306,8 @@ class Metrics:
         """Brings everything up to date. Cheap enough for once a second."""
         for kind in self._of_request.values():
             kind.hand_on()
+        for portion in self._call.values():
+            portion.hand_on()
         for (method, route), count in self._active.items():
             self._active_requests.labels(method, route).set(count)
         in_use, limit = self._storage.connections()

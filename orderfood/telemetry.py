@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context as ContextVars
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
@@ -148,9 +149,12 @@ def recorded_in(contexts: Iterable[ContextVars]) -> list[Span]:
 
 def log_ids() -> Mapping[str, str]:
     """What a log line needs to be found from a trace, and the trace from it."""
-    context = trace.get_current_span().get_span_context()
+    span = trace.get_current_span()
+    if span is _NO_SPAN or span is trace.INVALID_SPAN:  # as in most requests, which is cheap
+        return _NO_IDS
+    context = span.get_span_context()
     if not context.is_valid or context.trace_id == _NOT_SAMPLED.trace_id:
-        return {}
+        return _NO_IDS
     return {
         "trace_id": trace.format_trace_id(context.trace_id),
         "span_id": trace.format_span_id(context.span_id),
@@ -161,5 +165,8 @@ _NOT_SAMPLED = trace.SpanContext(2**128 - 1, 2**64 - 1, is_remote=False)
 """Stands for a trace that nobody records, and whose id would lead nowhere. No sampler that goes by
 the trace's id picks one with the highest of all."""
 
-NOT_SAMPLED = trace.set_span_in_context(trace.NonRecordingSpan(_NOT_SAMPLED), Context())
+_NO_SPAN = trace.NonRecordingSpan(_NOT_SAMPLED)
+_NO_IDS: Mapping[str, str] = MappingProxyType({})
+
+NOT_SAMPLED = trace.set_span_in_context(_NO_SPAN, Context())
 """The context of a request that is not sampled: what begins in it is not sampled either."""

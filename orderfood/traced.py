@@ -17,7 +17,7 @@ from opentelemetry.instrumentation import tornado as _tornado
 from opentelemetry.instrumentation.tornado import _HANDLER_CONTEXT_KEY, patch_handler_class
 from opentelemetry.instrumentation.tornado.version import __version__
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import Decision, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace import Span
 from tornado.httputil import HTTPHeaders
 
@@ -43,6 +43,8 @@ class RequestTracer:
     def __init__(self, tracing: Tracing) -> None:
         self._ids = tracing.ids
         self._sampler = tracing.provider.sampler
+        root = getattr(self._sampler, "_root", self._sampler)
+        self._ratio = root if type(root) is TraceIdRatioBased else None
         self._tracer = trace.get_tracer(_tornado.__name__, __version__, tracing.provider)
         self._carriers = tuple(propagate.get_global_textmap().fields)
         self._traced: dict[type[ApiHandler], type[ApiHandler]] = {}
@@ -53,15 +55,24 @@ class RequestTracer:
         """Whether the request with these headers is sampled. From here on until the next call this
         is the context of a request that is not, or of none."""
         parent = self._parent(headers)
-        trace_id = self._ids.draw() if parent is _ROOT else _trace_id(parent)
-        decision = self._sampler.should_sample(parent, trace_id, "").decision
-        if decision is Decision.RECORD_AND_SAMPLE and _plain_length(headers):
+        wanted = self._wants_new() if parent is _ROOT else self._wants(parent)
+        if wanted and _plain_length(headers):
             context.attach(_ROOT)  # the instrumentation reads the headers itself
             self.sampled = True
         else:
             context.attach(NOT_SAMPLED if parent is _ROOT else parent)
             self.sampled = False
         return self.sampled
+
+    def _wants_new(self) -> bool:
+        """The decision on a trace that begins here, with an id that is then the span's."""
+        trace_id = self._ids.draw()
+        if self._ratio is not None:  # as the sampler does it, at a tenth of the cost
+            return trace_id & TraceIdRatioBased.TRACE_ID_LIMIT < self._ratio.bound
+        return _samples(self._sampler.should_sample(_ROOT, trace_id, ""))
+
+    def _wants(self, parent: Context) -> bool:
+        return _samples(self._sampler.should_sample(parent, _trace_id(parent), ""))
 
     def _parent(self, headers: HTTPHeaders) -> Context:
         """The context of the caller's span; _ROOT when there is none."""
@@ -84,6 +95,10 @@ class RequestTracer:
         # it would end the span before there is an answer, with a status that may be another
         made.log_exception = handler.log_exception  # type: ignore[method-assign]
         return made
+
+
+def _samples(result: SamplingResult) -> bool:
+    return result.decision is Decision.RECORD_AND_SAMPLE
 
 
 def _trace_id(parent: Context) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tornado.ioloop import IOLoop
 
 from tests.postgres import NamedServer, NoPostgres, open_server
@@ -17,6 +18,10 @@ BACKENDS = os.environ.get("ORDERFOOD_TEST_BACKENDS", "memory,sqlite,postgres").s
 
 # what runs in this process exports nothing; the programs that tests start get theirs said
 os.environ["JAEGER_ENDPOINT"] = ""
+
+# how long an example takes says something about the machine, and nothing about the code
+settings.register_profile("orderfood", deadline=None)
+settings.load_profile("orderfood")
 
 SAME_EVERYWHERE = ("benchmarks", "browser", "chart", "fuzz", "observe")
 """Folders whose tests try what no interpreter changes, and take long."""

@@ -88,3 +88,9 @@ def test_each_has_a_severity_and_one_entry_in_the_runbooks() -> None:
     for rule in rules():
         assert rule["labels"]["severity"] in ("critical", "warning")
         assert rule["annotations"]["runbook"] == f"docs/runbooks.md#{rule['alert'].lower()}"
+
+
+def test_operations_lists_each_with_its_severity() -> None:
+    operations = (ROOT / "docs/operations.md").read_text()
+    found = re.findall(r"^\| \[(\w+)\]\(runbooks\.md#\w+\) \| (\w+) ", operations, re.MULTILINE)
+    assert found == [(rule["alert"], rule["labels"]["severity"]) for rule in rules()]

@@ -102,7 +102,7 @@ SIZES = strategies.builds(
 
 
 @given(FILES, strategies.one_of(SIZES, strategies.just(Sizes())))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_finds_what_a_brute_force_finds(files: list[tuple[bytes, bool]], sizes: Sizes) -> None:
     contents = [content for content, _ in files]
     with tempfile.TemporaryDirectory() as folder:
