@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import report
-from benchmarks.extras import PAUSE, mix_beside_loads, reads_beside_orders, start_seconds
+from benchmarks.extras import PAUSE, measure_starts, mix_beside_loads, reads_beside_orders
 from benchmarks.load import SCENARIOS, WrongAnswer
 from benchmarks.measure import measure
 from benchmarks.results import Results
@@ -77,7 +77,7 @@ def run_extras(
             service, options.seconds, options.rounds, 0
         )
         say(f"reads beside orders, {service.name}")
-        results.starts[service.name] = start_seconds(stage, service.url, options.rounds + 2)
+        results.starts[service.name] = measure_starts(stage, service.url, options.rounds + 2)
         say(f"starts, {service.name}")
         if service.url != "memory://":
             results.loads[service.name] = mix_beside_loads(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.load import Load
 from benchmarks.menu import FIXTURES
+from benchmarks.processes import cpu_seconds
 from benchmarks.services import (
     Service,
     Stage,
@@ -57,9 +58,17 @@ def median_p99(loads: list[Load]) -> float:
     return statistics.median(load.p99_us for load in loads)
 
 
-def start_seconds(stage: Stage, url: str, times: int) -> list[float]:
-    """From the start of the process until it answers over HTTP."""
-    seconds = []
+@dataclass(frozen=True)
+class Start:
+    """From the start of a process until it answers over HTTP, in seconds: by the clock, and of the
+    processor, which does not grow when others want it, too."""
+
+    elapsed: float
+    cpu: float
+
+
+def measure_starts(stage: Stage, url: str, times: int) -> list[Start]:
+    starts = []
     for number in range(times):
         port = free_port()
         env = stage.observed(STORAGE_URL=url, PORT=port, DRAIN_SECONDS=0)
@@ -67,8 +76,8 @@ def start_seconds(stage: Stage, url: str, times: int) -> list[float]:
         began = time.perf_counter()
         with running(order_food(), env, log) as process:
             wait_until_it_answers(process, port, log)
-            seconds.append(time.perf_counter() - began)
-    return seconds
+            starts.append(Start(time.perf_counter() - began, cpu_seconds(process.pid)))
+    return starts
 
 
 def reads_beside_orders(service: Service, seconds: float, rounds: int, pause: int) -> Beside:

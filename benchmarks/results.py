@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from benchmarks.extras import Beside, median_p99
+from benchmarks.extras import Beside, Start, median_p99
 from benchmarks.measure import Sample
 from benchmarks.services import BARE, FASTAPI, STOCK
 
@@ -18,7 +18,7 @@ class Results:
     """All samples of one run of the benchmark, by scenario and service, in order of rounds."""
 
     samples: dict[tuple[str, str], list[Sample]] = field(default_factory=dict)
-    starts: dict[str, list[float]] = field(default_factory=dict)
+    starts: dict[str, list[Start]] = field(default_factory=dict)
     busy: dict[str, Beside] = field(default_factory=dict)
     """Reads beside orders, with pauses between requests, by service."""
     saturated: dict[str, Beside] = field(default_factory=dict)
@@ -164,10 +164,15 @@ def _loads(results: Results) -> Goal | None:
 def _start(results: Results) -> Goal | None:
     if not results.starts:
         return None
-    medians = {name: statistics.median(seconds) for name, seconds in results.starts.items()}
-    measured = "; ".join(f"{name}: {seconds:.2f} s" for name, seconds in medians.items())
+    elapsed = {
+        name: statistics.median(start.elapsed for start in starts)
+        for name, starts in results.starts.items()
+    }
+    cpu = max(statistics.median(one.cpu for one in starts) for starts in results.starts.values())
+    measured = "; ".join(f"{name}: {seconds:.2f} s" for name, seconds in elapsed.items())
+    measured += f"; at most {cpu:.2f} s of the processor"
     what = "start until it answers"
-    return Goal(what, "at most 1 s", measured, max(medians.values()) <= 1)
+    return Goal(what, "at most 1 s", measured, max(elapsed.values()) <= 1)
 
 
 GOALS: tuple[Callable[[Results], Goal | None], ...] = (
