@@ -8,7 +8,7 @@ DEFINITIONS := setup.cfg pyproject.toml constraints.txt
 # where version managers keep interpreters that are not on PATH
 INTERPRETERS := $(subst $() ,:,$(wildcard $(HOME)/.pyenv/versions/3.1[123].*/bin))
 
-.PHONY: run observe bench test test-cluster fuzz schemas lint format constraints clean
+.PHONY: run observe test test-cluster fuzz bench bench-overhead soak schemas lint format constraints clean
 
 run: $(VENV)/run
 	@$(BIN)/database-migration && $(BIN)/database-load && exec $(BIN)/order-food
@@ -18,8 +18,8 @@ observe: $(VENV)/run
 	@exec $(BIN)/python -m scripts.observe
 
 # what observability costs: CPU per request with and without
-bench: $(VENV)/test
-	$(BIN)/python -m benchmarks.overhead
+bench-overhead: $(VENV)/test
+	$(BIN)/python -m benchmarks.overhead $(OPTIONS)
 
 # all tests on this interpreter, those that an interpreter could change on the others that are found; with TESTS=… those
 # tests on this one
