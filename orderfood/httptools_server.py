@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TypeVar, cast
 
 import httptools
@@ -81,6 +80,7 @@ class RequestHeaders(HTTPHeaders):
 
     def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
         self._raw = raw
+        self._names: dict[str, str] | None = None
 
     def __getattr__(self, name: str) -> object:
         if name not in ("_as_list", "_combined_cache"):
@@ -90,13 +90,14 @@ class RequestHeaders(HTTPHeaders):
             self.add(key.decode("latin-1"), value.decode("latin-1"))
         return self.__dict__[name]
 
-    @cached_property
+    @property
     def _by_name(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for key, value in self._raw:
-            name, text = key.decode("latin-1").lower(), value.decode("latin-1")
-            found[name] = f"{found[name]},{text}" if name in found else text
-        return found
+        if self._names is None:
+            found = self._names = {}
+            for key, value in self._raw:
+                name, text = key.decode("latin-1").lower(), value.decode("latin-1")
+                found[name] = f"{found[name]},{text}" if name in found else text
+        return self._names
 
     def __bool__(self) -> bool:
         return True  # asked of every request; counting them would make them all
