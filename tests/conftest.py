@@ -23,18 +23,21 @@ os.environ["JAEGER_ENDPOINT"] = ""
 settings.register_profile("orderfood", deadline=None)
 settings.load_profile("orderfood")
 
-SAME_EVERYWHERE = ("benchmarks", "browser", "chart", "fuzz", "observe")
+SAME_EVERYWHERE = ("benchmarks", "browser", "chart", "fuzz", "house", "observe")
 """Folders whose tests try what no interpreter changes, and take long."""
 
-collect_ignore = list(SAME_EVERYWHERE) if os.environ.get("ORDERFOOD_TEST_AGAIN") else []
-"""Left out where they have run on another interpreter already."""
+AGAIN = bool(os.environ.get("ORDERFOOD_TEST_AGAIN"))
+"""Whether all tests have run on another interpreter already."""
+
+collect_ignore = list(SAME_EVERYWHERE) if AGAIN else []
 
 
 def pytest_report_header() -> str | None:
     """What is left out."""
     if not collect_ignore:
         return None
-    return f"left out, as they ran on another interpreter: {', '.join(collect_ignore)}"
+    left_out = ", ".join([*collect_ignore, "the API on Tornado's own server"])
+    return f"left out, as they ran on another interpreter: {left_out}"
 
 
 @pytest.fixture

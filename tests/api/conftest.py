@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.client import Client, connect
-from tests.conftest import BACKENDS
+from tests.conftest import AGAIN, BACKENDS
 from tests.processes import RunningServer, prepare, serving
 
 
@@ -33,7 +33,7 @@ def database(
     return url
 
 
-@pytest.fixture(scope="session", params=["httptools", "tornado"])
+@pytest.fixture(scope="session", params=["httptools"] if AGAIN else ["httptools", "tornado"])
 def http_server_name(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name

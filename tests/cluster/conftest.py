@@ -28,7 +28,7 @@ def cluster() -> None:
         pytest.exit("no cluster answers kubectl", returncode=1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def timeline(cluster: None) -> Iterator[Timeline]:
     """Begins on a cluster on which nothing of an earlier run is left."""
     kube.run("./cleanup.sh", "--data")
@@ -44,7 +44,7 @@ def jaeger() -> Iterator[Jaeger | None]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stream(timeline: Timeline) -> Iterator[Stream]:
     """Begins with the first test that asks for it."""
     with Stream(kube.base_url()) as stream:

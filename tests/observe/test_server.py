@@ -122,7 +122,7 @@ def test_a_path_that_is_unknown_names_no_span(
 
 
 def test_a_method_that_is_unknown(shared_jaeger: Jaeger, client: Client, name: str) -> None:
-    assert client.send("BREW", "/api/order", headers={"X-Request-ID": name}).status == 405
+    assert client.send("PROPFIND", "/api/order", headers={"X-Request-ID": name}).status == 405
     span = shared_jaeger.wait_for_request(name)
     assert (span.name, span.tags["http.method"]) == ("OTHER /api/order", "OTHER")
 
