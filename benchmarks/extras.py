@@ -24,7 +24,7 @@ from benchmarks.services import (
     wait_until_it_answers,
 )
 from tests.postgres import free_port
-from tests.processes import run
+from tests.processes import prepare, run
 
 READERS = 58
 WRITERS = 6
@@ -43,11 +43,18 @@ class Beside:
     beside: list[Load]
     count: int = 0
     """How often the other thing was done."""
+    control: list[Load] | None = None
+    """With the same thing done to another service's data: what it takes of the processor alone."""
 
     @property
     def p99_ratio(self) -> float:
         """Of the medians of the rounds."""
         return median_p99(self.beside) / median_p99(self.alone)
+
+    @property
+    def control_ratio(self) -> float | None:
+        """The same of the control."""
+        return median_p99(self.control) / median_p99(self.alone) if self.control else None
 
     @property
     def failed(self) -> int:
@@ -95,15 +102,20 @@ def reads_beside_orders(service: Service, seconds: float, rounds: int, pause: in
 
 def mix_beside_loads(stage: Stage, service: Service, seconds: float, rounds: int) -> Beside:
     """Reads and orders, alone and while database-load changes the menu again and again. What is
-    ordered keeps its price, so that every answer can still be judged."""
-    alone, beside, count = [], [], 0
-    service.target.accept_menu(other_menu(stage.folder))
+    ordered keeps its price, so that every answer can still be judged. The control are loads of a
+    file that no service reads: they take as much of the processor, and nothing else."""
+    target, elsewhere = service.target, f"sqlite:///{stage.folder}/elsewhere.db"
+    prepare(elsewhere)
+    target.accept_menu(other_menu(stage.folder))
+    alone, beside, control, count = [], [], [], 0
     for _ in range(rounds):
-        alone.append(service.target.run("mix", seconds, pause=PAUSE))
-        with loads_in_a_loop(stage, service) as loop:
-            beside.append(service.target.run("mix", seconds, pause=PAUSE))
+        alone.append(target.run("mix", seconds, pause=PAUSE))
+        with loads_in_a_loop(stage, service.url) as loop:
+            beside.append(target.run("mix", seconds, pause=PAUSE))
         count += loop.count
-    return Beside(alone, beside, count)
+        with loads_in_a_loop(stage, elsewhere):
+            control.append(target.run("mix", seconds, pause=PAUSE))
+    return Beside(alone, beside, count, control)
 
 
 class LoadLoop:
@@ -140,16 +152,16 @@ class LoadLoop:
 
 
 @contextmanager
-def loads_in_a_loop(stage: Stage, service: Service, pause: float = 0.0) -> Iterator[LoadLoop]:
+def loads_in_a_loop(stage: Stage, url: str, pause: float = 0.0) -> Iterator[LoadLoop]:
     """Raises RuntimeError in the end when a load has failed. The last menu is the first again."""
     other = other_menu(stage.folder)
-    loop = LoadLoop(service.url, [other, FIXTURES], pause)
+    loop = LoadLoop(url, [other, FIXTURES], pause)
     loop.start()
     try:
         yield loop
     finally:
         loop.stop()
-        run("database-load", STORAGE_URL=service.url)
+        run("database-load", STORAGE_URL=url)
     if loop.error:
         raise RuntimeError(f"database-load failed: {loop.error}")
 

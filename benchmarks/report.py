@@ -39,7 +39,7 @@ def as_text(results: Results, command: str) -> str:
         parts.append(f"**{NAMES[scenario]}**\n\n{scenario_table(results, scenario)}")
     rows = beside_rows(results)
     if rows:
-        header = ("service", "what", "p99 ms alone", "p99 ms beside")
+        header = ("service", "what", "p99 ms alone", "p99 ms beside", "with loads elsewhere")
         parts.append(f"**With something going on beside**\n\n{table(header, rows)}")
     parts.append(goals_table(results))
     return "\n".join(part for part in parts if part)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from benchmarks.extras import Beside, Start, median_p99
+from benchmarks.load import Load
 from benchmarks.measure import Sample
 from benchmarks.services import BARE, FASTAPI, STOCK
 
@@ -155,6 +156,7 @@ def _loads(results: Results) -> Goal | None:
         return None
     measured = "; ".join(
         f"{name}: {one.failed} failed, p99 {one.p99_ratio:.1f} × over {one.count} loads"
+        f" ({one.control_ratio or 0:.1f} × with loads elsewhere)"
         for name, one in results.loads.items()
     )
     met = all(one.failed == 0 and one.p99_ratio <= 2 for one in results.loads.values())
@@ -188,15 +190,20 @@ GOALS: tuple[Callable[[Results], Goal | None], ...] = (
 )
 
 
-def beside_rows(results: Results) -> list[tuple[str, str, str, str]]:
-    """What was measured with something beside it: who, what, and the two p99 in milliseconds."""
+def beside_rows(results: Results) -> list[tuple[str, ...]]:
+    """What was measured with something beside it: who, what, and the p99 in milliseconds alone,
+    with it, and with the control."""
     kinds = (
         ("reads, then with orders", results.busy),
         ("the same at the limit", results.saturated),
         ("mixed load, then with loads", results.loads),
     )
     return [
-        (name, what, f"{median_p99(one.alone) / 1000:.1f}", f"{median_p99(one.beside) / 1000:.1f}")
+        (name, what, *map(_p99_text, (one.alone, one.beside, one.control)))
         for what, found in kinds
         for name, one in found.items()
     ]
+
+
+def _p99_text(loads: list[Load] | None) -> str:
+    return f"{median_p99(loads) / 1000:.1f}" if loads else ""

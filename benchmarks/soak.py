@@ -50,7 +50,7 @@ def soak(stage: Stage, services: Sequence[Service], seconds: float) -> list[str]
     with ExitStack() as exits:
         for service in services:
             service.target.accept_menu(other_menu(stage.folder))
-            exits.enter_context(loads_in_a_loop(stage, service, LOAD_PAUSE))
+            exits.enter_context(loads_in_a_loop(stage, service.url, LOAD_PAUSE))
         threads = [
             threading.Thread(target=_load, args=(service, seconds, before[service.name], problems))
             for service in services
