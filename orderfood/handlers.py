@@ -12,13 +12,12 @@ import logging
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPHeaders
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.iostream import StreamClosedError
-from tornado.web import HTTPError, RequestHandler, stream_request_body
+from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
 from orderfood import contract, errors, service, wire
 from orderfood.errors import FieldError, InvalidRequest, Refusal, TooManyRequests
@@ -181,6 +180,14 @@ class ApiHandler(RequestHandler):
 
     user: User | None = None
 
+    def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
+        # before Tornado's own, which clears the answer and so wants both
+        self.context = cast(Context, application.settings["context"])
+        """What all handlers share."""
+        self.request_id = request_id(request.headers.get("X-Request-ID"))
+        """The client's name for this request if it is a good one, else a new one."""
+        super().__init__(application, request, **kwargs)
+
     def initialize(self) -> None:
         self.method = self.request.method or ""
         if self.method not in RequestHandler.SUPPORTED_METHODS:
@@ -196,11 +203,6 @@ class ApiHandler(RequestHandler):
         self.in_flight = True
         self.context.active += 1
         self.context.observer.begin(self.method, self.route)
-
-    @property
-    def context(self) -> Context:
-        """What all handlers share."""
-        return cast(Context, self.settings["context"])
 
     # --- the head ---
 
@@ -226,11 +228,6 @@ class ApiHandler(RequestHandler):
             headers[name] = value
         self._write_buffer = []
         self.set_status(200)
-
-    @cached_property
-    def request_id(self) -> str:
-        """The client's name for this request if it is a good one, else a new one."""
-        return request_id(self.request.headers.get("X-Request-ID"))
 
     async def prepare(self) -> None:
         logged_request_id.set(self.request_id)
