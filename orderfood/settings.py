@@ -286,8 +286,14 @@ _SETTINGS = {
 }
 
 
+_NEVER_EMPTY = ("STORAGE_URL",)
+"""What is not left out by being empty: a secret that is empty must not send orders elsewhere."""
+
+
 def _read(environ: Mapping[str, str], name: str, parse: Callable[[str], T]) -> T:
     setting = _SETTINGS[name]
+    if name in _NEVER_EMPTY and environ.get(name) == "":
+        raise SettingsError(f"{name} is empty; allowed: {setting.allowed}")
     value = environ.get(name)
     if value is None or (value == "" and not setting.may_be_empty):
         value = setting.compute() if setting.compute else setting.default
