@@ -91,8 +91,8 @@ class _Setting(NamedTuple):
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings that ``environ`` holds. A variable that is empty counts as not set: that is
-    how charts and compose files leave one out. JAEGER_ENDPOINT alone differs: empty turns it off.
-    Raises SettingsError."""
+    how charts and compose files leave one out. Two differ: an empty JAEGER_ENDPOINT turns it off,
+    and an empty STORAGE_URL is refused. Raises SettingsError."""
 
     def read(name: str, parse: Callable[[str], T]) -> T:
         return _read(environ, name, parse)
