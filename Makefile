@@ -49,6 +49,7 @@ fuzz: $(VENV)/test
 # side by side with what a user would else have; writes docs/benchmarks.md
 bench: $(VENV)/test
 	$(BIN)/python -m benchmarks.bench $(OPTIONS)
+	$(BIN)/python -m benchmarks.overhead
 
 # ten minutes of mixed load: no error, flat memory
 soak: $(VENV)/test

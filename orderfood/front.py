@@ -112,6 +112,8 @@ class _Request(HTTPMessageDelegate):
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         assert isinstance(start_line, RequestStartLine)
+        if not start_line.path.startswith("/"):
+            start_line = _origin_form(start_line)
         self._began = time.perf_counter()
         tracer = self._front.tracer
         if tracer is None or not tracer.enter(headers):
@@ -184,6 +186,15 @@ class _Request(HTTPMessageDelegate):
         headers["Date"], headers["X-Request-ID"] = date, id_
         self._conn.write_headers(ResponseStartLine("HTTP/1.1", int(code), reason), headers, body)
         self._conn.finish()
+
+
+def _origin_form(start_line: RequestStartLine) -> RequestStartLine:
+    """A request for http://host/path as one for /path, which RFC 9112, 3.2.2, wants taken."""
+    absolute = re.match(r"https?://[^/?#]+", start_line.path, re.IGNORECASE)
+    if absolute is None:
+        return start_line
+    path = start_line.path[absolute.end() :]
+    return start_line._replace(path=path if path.startswith("/") else f"/{path}")
 
 
 @lru_cache(maxsize=4096)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
@@ -26,7 +27,7 @@ from orderfood.linger import linger
 from orderfood.logs import request_id as logged_request_id
 from orderfood.observer import RequestObserver
 from orderfood.pricing import Basket, parse_product_id
-from orderfood.ratelimit import RateLimiter, client_address
+from orderfood.ratelimit import Allowance, RateLimiter, client_address
 from orderfood.responses import (
     common_headers,
     has_current,
@@ -49,6 +50,12 @@ MAX_BODY = 1024 * 1024
 
 MAX_KEPT_BODY = 64 * 1024
 """A refused request's body up to this size is read, so that its connection can be kept."""
+
+WARN_SECONDS = 5.0
+"""How often the same failure of the store is logged."""
+
+MAX_WARNED = 100
+"""How many different failures are remembered for that."""
 
 RETRY_AFTER = "1"
 """Seconds after which a client may try again what was answered with 503 or 409."""
@@ -168,6 +175,9 @@ class ApiHandler(RequestHandler):
     needs no key.
     """
 
+    takes_body: ClassVar[bool] = True
+    """Whether a POST's body is looked at."""
+
     limited: ClassVar[bool] = True
     """Whether its requests count for the rate limit."""
 
@@ -179,6 +189,9 @@ class ApiHandler(RequestHandler):
     SUPPORTED_METHODS = cast(tuple[str, ...], AnyMethod())
 
     user: User | None = None
+
+    allowance: Allowance | None = None
+    """What the rate limit leaves to this client, once it has been asked."""
 
     def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
         # before Tornado's own, which clears the answer and so wants both
@@ -226,6 +239,8 @@ class ApiHandler(RequestHandler):
         origins = self.context.settings.cors_allowed_origins
         for name, value in common_headers(origins, self.request.headers.get("Origin")):
             headers[name] = value
+        if self.allowance is not None:
+            self._write_allowance(self.allowance)
         self._write_buffer = []
         self.set_status(200)
 
@@ -234,6 +249,7 @@ class ApiHandler(RequestHandler):
         try:
             await self._check_head()
         except Exception as error:
+            self._count_refused()
             await self._refuse(error)
 
     async def _check_head(self) -> None:
@@ -256,24 +272,42 @@ class ApiHandler(RequestHandler):
         limiter = self.context.limiter
         if limiter is None or not self.limited:
             return
+        if self.method == "OPTIONS":  # a browser's question before the request, without its key
+            self._write_allowance(limiter.look(self._address()))
+            return
         allowance = limiter.count(await self._client())
-        for name, value in allowance.headers().items():
-            self.set_header(name, value)
+        self._write_allowance(allowance)
         if not allowance.allowed:
             raise TooManyRequests("rate_limit", "too many requests", retry_after=allowance.reset)
+
+    def _count_refused(self) -> None:
+        """What is refused before its rate was judged counts for its address, and is told so."""
+        limiter = self.context.limiter
+        if limiter is not None and self.limited and self.allowance is None:
+            self._write_allowance(limiter.count(self._address()))
+
+    def _write_allowance(self, allowance: Allowance) -> None:
+        self.allowance = allowance
+        for name, value in allowance.headers().items():
+            self.set_header(name, value)
 
     async def _client(self) -> str:
         """Who is counted: a key that is good, else an address."""
         key = self._key()
         if key and await service.find_key(self.context.shop, key):
             return f"key {service.hash_key(key)}"
+        return self._address()
+
+    def _address(self) -> str:
         forwarded_for = self.request.headers.get("X-Forwarded-For")
         trusted = self.context.settings.trusted_proxies
         return client_address(self.request.remote_ip or "", forwarded_for, trusted)
 
     def _check_body_head(self) -> None:
         headers = self.request.headers
-        if not is_json(headers.get("Content-Type")) or "Content-Encoding" in headers:
+        if self.takes_body and not is_json(headers.get("Content-Type")):
+            raise HTTPError(415)
+        if "Content-Encoding" in headers:
             raise HTTPError(415)
         if self._announced_length() > MAX_BODY:
             raise HTTPError(413)
@@ -402,8 +436,10 @@ class ApiHandler(RequestHandler):
         if status == 500:
             fields = {"request_id": self.request_id, "route": self.route}
             logger.error("a request failed", exc_info=error, extra={"fields": fields})
+        if status == 503:
+            warn_of_store(error)
         self.set_status(status)
-        if status in (409, 503):
+        if status == 503 or isinstance(error, errors.StillInProgress):
             self.set_header("Retry-After", RETRY_AFTER)
         if isinstance(error, TooManyRequests):
             self.set_header("Retry-After", str(error.retry_after))
@@ -423,6 +459,7 @@ class ApiHandler(RequestHandler):
         self._end()
 
     def on_connection_close(self) -> None:
+        super().on_connection_close()  # ends who still waits for the body
         if self.in_flight and not self._body_complete:
             if not self._headers_written:
                 self.set_status(499, "Client Closed Request")
@@ -458,6 +495,21 @@ class ApiHandler(RequestHandler):
         if self.method == "HEAD":
             return 0
         return int(self._headers.get("Content-Length", 0))
+
+
+def warn_of_store(error: BaseException) -> None:
+    """Says once in a while why the store fails: the client is not told, and each of many requests
+    would say the same."""
+    text = str(error)
+    now = time.monotonic()
+    if now - _warned.get(text, float("-inf")) >= WARN_SECONDS:
+        if len(_warned) >= MAX_WARNED:
+            _warned.clear()
+        _warned[text] = now
+        logger.warning("the store failed: %s", text)
+
+
+_warned: dict[str, float] = {}
 
 
 def is_json(content_type: str | None) -> bool:
@@ -574,7 +626,7 @@ class QuoteHandler(BasketHandler):
     scopes: ClassVar[dict[str, str]] = {"POST": CREATE_ORDER}
 
     async def on_post(self) -> None:
-        quoted = await service.quote(self.context.shop, self.basket())
+        quoted = await service.quote_for(self.context.shop, self.known_user, self.basket())
         code = quoted.coupon.code if quoted.coupon else None
         self.write_json(wire.quote_json(quoted.lines, code, quoted.prices))
 
@@ -583,6 +635,7 @@ class CancelHandler(BasketHandler):
     """Taking an order back."""
 
     route = "/api/order/:orderId/cancel"
+    takes_body = False
     scopes: ClassVar[dict[str, str]] = {"POST": CREATE_ORDER}
 
     async def on_post(self, id_: str) -> None:

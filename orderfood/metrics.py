@@ -52,7 +52,8 @@ REFUSALS = (
 
 OPERATIONS = (
     "add_order", "cancel_order", "delete_expired_keys", "find_file_code", "find_order_by_key",
-    "get_catalogue_version", "get_order", "get_schema_version", "list_orders", "read_catalogue",
+    "get_catalogue_version", "get_coupon_uses",
+    "get_order", "get_schema_version", "list_orders", "read_catalogue",
 )  # fmt: skip
 """The storage calls of a server that runs."""
 

@@ -144,6 +144,9 @@ class ObservedStorage(Storage):
     async def find_file_code(self, code: str) -> str | None:
         return await self._call("find_file_code", self._inner.find_file_code(code))
 
+    async def get_coupon_uses(self, code: str, user_id: str) -> tuple[int, int]:
+        return await self._call("get_coupon_uses", self._inner.get_coupon_uses(code, user_id))
+
     async def replace_catalogue(
         self,
         catalogue: Catalogue,

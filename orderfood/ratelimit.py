@@ -43,7 +43,13 @@ class RateLimiter:
 
     def count(self, client: str) -> Allowance:
         """Counts one request of this client."""
-        allowed = self._windows.hit(self._limit, client)
+        return self._allowance(client, self._windows.hit(self._limit, client))
+
+    def look(self, client: str) -> Allowance:
+        """What is left to this client, without counting anything."""
+        return self._allowance(client, self._windows.test(self._limit, client))
+
+    def _allowance(self, client: str, allowed: bool) -> Allowance:
         stats = self._windows.get_window_stats(self._limit, client)
         reset = max(1, math.ceil(stats.reset_time - time.time()))
         return Allowance(allowed, self._limit.amount, max(0, stats.remaining), reset)

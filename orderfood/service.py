@@ -104,6 +104,22 @@ async def quote(shop: Shop, basket: Basket) -> Quote:
     return Quote(lines, coupon, price(lines, coupon, shop.now()))
 
 
+async def quote_for(shop: Shop, user: User, basket: Basket) -> Quote:
+    """As quote, for a user: a coupon that is used up is refused, as an order would be, though only
+    an order counts exactly. Raises Unprocessable."""
+    quoted = await quote(shop, basket)
+    coupon = quoted.coupon
+    if coupon and not (coupon.max_uses is None and coupon.max_uses_per_user is None):
+        uses, by_user = await shop.storage.get_coupon_uses(coupon.code, user.id)
+        if _reached(uses, coupon.max_uses) or _reached(by_user, coupon.max_uses_per_user):
+            raise refused("the coupon is used up", "coupon_used_up")
+    return quoted
+
+
+def _reached(uses: int, limit: int | None) -> bool:
+    return limit is not None and uses >= limit
+
+
 async def find_coupon(shop: Shop, snapshot: Snapshot, code: str | None) -> Coupon | None:
     """The coupon of that code: a named one, else one of the coupon files. Raises Unprocessable."""
     if code is None:

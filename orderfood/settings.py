@@ -91,8 +91,8 @@ class _Setting(NamedTuple):
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings that ``environ`` holds. A variable that is empty counts as not set: that is
-    how charts and compose files leave one out. JAEGER_ENDPOINT alone differs: empty turns it off.
-    Raises SettingsError."""
+    how charts and compose files leave one out. Two differ: an empty JAEGER_ENDPOINT turns it off,
+    and an empty STORAGE_URL is refused. Raises SettingsError."""
 
     def read(name: str, parse: Callable[[str], T]) -> T:
         return _read(environ, name, parse)
@@ -286,8 +286,14 @@ _SETTINGS = {
 }
 
 
+_NEVER_EMPTY = ("STORAGE_URL",)
+"""What is not left out by being empty: a secret that is empty must not send orders elsewhere."""
+
+
 def _read(environ: Mapping[str, str], name: str, parse: Callable[[str], T]) -> T:
     setting = _SETTINGS[name]
+    if name in _NEVER_EMPTY and environ.get(name) == "":
+        raise SettingsError(f"{name} is empty; allowed: {setting.allowed}")
     value = environ.get(name)
     if value is None or (value == "" and not setting.may_be_empty):
         value = setting.compute() if setting.compute else setting.default

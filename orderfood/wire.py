@@ -14,6 +14,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    FailFast,
     Field,
     StrictInt,
     StrictStr,
@@ -22,7 +23,7 @@ from pydantic import (
 from pydantic_core import from_json, to_json
 
 from orderfood.errors import FieldError, InvalidRequest
-from orderfood.pricing import Basket, Item, Prices
+from orderfood.pricing import MAX_LINES, Basket, Item, Prices
 from storage.records import Order, OrderLine, Product
 
 JSON_TYPE = "application/json; charset=utf-8"
@@ -69,11 +70,24 @@ class OrderRequest(_Model):
         return Basket(items, self.coupon_code or None)
 
 
+class LongOrderRequest(OrderRequest):
+    """One with more lines than an order may have: its first fault is enough, for a body can hold
+    half a million."""
+
+    items: Annotated[list[ItemRequest], Field(min_length=1), FailFast()]
+
+
+def _model_for(parsed: object) -> type[OrderRequest]:
+    items = parsed.get("items") if isinstance(parsed, dict) else None
+    return LongOrderRequest if isinstance(items, list) and len(items) > MAX_LINES else OrderRequest
+
+
 def parse_basket(body: bytes) -> Basket:
     """The basket in a request's body. Raises InvalidRequest when it is not JSON (RFC 8259, in
     UTF-8) or not of the schema."""
+    parsed = parse_json(body)
     try:
-        return OrderRequest.model_validate(parse_json(body)).basket()
+        return _model_for(parsed).model_validate(parsed).basket()
     except ValidationError as error:
         errors = tuple(_field_errors(error))
         message = "; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in errors[:3])

@@ -127,6 +127,11 @@ class Storage(abc.ABC):
         """The stored spelling of a code out of the coupon files, compared without ASCII case."""
 
     @abc.abstractmethod
+    async def get_coupon_uses(self, code: str, user_id: str) -> tuple[int, int]:
+        """How often the coupon of this spelling was used, in all and by this user: as it stands,
+        while others may be using it. Only add_order decides."""
+
+    @abc.abstractmethod
     async def replace_catalogue(
         self,
         catalogue: Catalogue,

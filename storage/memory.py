@@ -84,6 +84,9 @@ class MemoryStorage(Storage):
     async def find_file_code(self, code: str) -> str | None:
         return self._spellings.get(fold_ascii(code))
 
+    async def get_coupon_uses(self, code: str, user_id: str) -> tuple[int, int]:
+        return self._uses[code], self._uses_by_user[code, user_id]
+
     async def replace_catalogue(
         self,
         catalogue: Catalogue,

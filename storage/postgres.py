@@ -258,6 +258,17 @@ class PostgresStorage(Storage):
             )
         return found
 
+    async def get_coupon_uses(self, code: str, user_id: str) -> tuple[int, int]:
+        async with self._connection() as connection:
+            row = await connection.fetchrow(
+                "SELECT coalesce((SELECT uses FROM coupon_uses WHERE code = $1), 0),"
+                " coalesce((SELECT uses FROM coupon_user_uses"
+                " WHERE code = $1 AND user_id = $2), 0)",
+                code,
+                user_id,
+            )
+        return (row[0], row[1]) if row else (0, 0)
+
     async def replace_catalogue(
         self,
         catalogue: Catalogue,

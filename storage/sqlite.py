@@ -113,6 +113,7 @@ class SQLiteStorage(Storage):
         self._path = _path_of(url)
         self._wait_seconds = wait_seconds
         self._connections = AsyncExitStack()
+        self._opened_file = (0, 0)
         self._writer: _Connection | None = None
         self._reader: _Connection | None = None
         self._new_batcher()
@@ -134,6 +135,7 @@ class SQLiteStorage(Storage):
             )
             await self._write(_check_writable, self._wait_seconds)
             self._reader = await stack.enter_async_context(_opened(self._path, _open_reader))
+            self._opened_file = _identity(self._path)
             self._connections = stack.pop_all()
 
     async def close(self) -> None:
@@ -189,13 +191,26 @@ class SQLiteStorage(Storage):
     # --- catalogue ---
 
     async def get_catalogue_version(self) -> int:
+        self._check_identity()
         return await self._read(_catalogue_version)
+
+    def _check_identity(self) -> None:
+        """A file that was removed or replaced still takes orders, which nobody finds again."""
+        try:
+            found = _identity(self._path)
+        except OSError as error:
+            raise StorageUnavailable(f"{self._path} is gone") from error
+        if found != self._opened_file:
+            raise StorageUnavailable(f"{self._path} was replaced: start this program again")
 
     async def read_catalogue(self) -> VersionedCatalogue:
         return await self._read(_read_catalogue)
 
     async def find_file_code(self, code: str) -> str | None:
         return await self._read(_find_file_code, code)
+
+    async def get_coupon_uses(self, code: str, user_id: str) -> tuple[int, int]:
+        return await self._read(_coupon_uses, code, user_id)
 
     async def replace_catalogue(
         self,
@@ -474,6 +489,19 @@ def _value(db: sqlite3.Connection, sql: str, parameters: Sequence[Any] = ()) -> 
     """The first column of the first row; None without one."""
     row = db.execute(sql, parameters).fetchone()
     return None if row is None else row[0]
+
+
+def _identity(path: str | Path) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def _coupon_uses(db: sqlite3.Connection, code: str, user_id: str) -> tuple[int, int]:
+    total = _value(db, "SELECT uses FROM coupon_uses WHERE code = ?", (code,))
+    by_user = _value(
+        db, "SELECT uses FROM coupon_user_uses WHERE code = ? AND user_id = ?", (code, user_id)
+    )
+    return total or 0, by_user or 0
 
 
 # --- schema ---

@@ -100,7 +100,10 @@ def test_an_order_is_cancelled_once(client: Client) -> None:
     answer = client.send("POST", f"{path}/cancel", headers=KEY)
     assert answer.json == {**order, "status": "cancelled", "version": 2}
     assert client.get(path, **KEY).json == answer.json
-    assert client.send("POST", f"{path}/cancel", headers=KEY).status == 409
+    again = client.send("POST", f"{path}/cancel", headers=KEY)
+    assert (again.status, again.headers["Retry-After"]) == (409, None)
+    form = {**KEY, "Content-Type": "application/x-www-form-urlencoded"}
+    assert client.send("POST", f"{path}/cancel", headers=form).status == 409, "what body?"
     for unknown in ("00000000-0000-4000-8000-00000000ffff", "x", "5F0F6C0E"):
         assert client.send("POST", f"/api/order/{unknown}/cancel", headers=KEY).status == 404
     reader = {"api_key": "apitest-readonly"}
@@ -147,6 +150,19 @@ def test_the_rate_limit_counts_by_key_and_by_address() -> None:
         assert client.send("POST", "/api/order", BODY, {"api_key": "wrong"}).status == 403
         assert client.send("POST", "/api/order", BODY).status == 401
         assert [client.get("/api/product").status for _ in range(5)][-2:] == [429, 429]
+        preflight = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+        asked = client.send("OPTIONS", "/api/order", headers=preflight)
+        assert asked.status == 204, "a browser asks without its key"
+        for answer in (
+            client.order([]),
+            client.order({"items": [{"productId": "99", "quantity": 1}]}),
+            client.get("/nope"),
+            client.send("PUT", "/api/product"),
+            client.send("POST", "/api/order", BODY),
+            asked,
+        ):
+            assert answer.headers["RateLimit-Limit"] == "3"
+            assert answer.headers["RateLimit-Remaining"] == "0"
         forwarded = {"X-Forwarded-For": "203.0.113.9"}
         assert client.get("/api/product", **forwarded).status == 429
         assert client.get("/health").status == client.get("/ready").status == 200

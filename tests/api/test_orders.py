@@ -223,6 +223,14 @@ def test_the_shops_own_prices_have_at_most_two_decimals_in_the_text(client: Clie
     assert all(re.fullmatch(rb"[0-9]+(\.[0-9]{1,2})?", number) for number in numbers)
 
 
+@pytest.mark.parametrize("line", [b"0", b"{}", b'{"productId": "1", "quantity": 0}'])
+def test_half_a_million_faults_are_as_good_as_one(client: Client, line: bytes) -> None:
+    body = b'{"items": [' + b",".join([line] * (1_000_000 // (len(line) + 1))) + b"]}"
+    answer = client.order(body)
+    assert answer.status == 400
+    assert len(answer.body) < 1000
+
+
 # --- reading back ---
 
 

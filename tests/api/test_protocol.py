@@ -298,6 +298,35 @@ def test_a_client_that_leaves_in_the_middle_harms_nobody(server: RunningServer) 
         assert client.order(BODY).status == 200
 
 
+@pytest.mark.parametrize("name", ["httptools", "tornado"])
+def test_requests_that_are_given_up_leave_nothing_behind(name: str) -> None:
+    with serving("memory://", HTTP_SERVER=name, DRAIN_SECONDS=0.2) as server:
+        for _ in range(30):
+            for request in (
+                head(Content_Length=2_000_000),  # answered before the body
+                head(Content_Length=50) + b"{",  # left in the middle of it
+                head(Content_Length=1_000_000) + b"x" * 100_000,
+                b"POST /api/order HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n",
+            ):
+                with socket_to(server) as connection:
+                    connection.sendall(request)
+                    if request.endswith(b"\r\n\r\n"):
+                        assert connection.recv(12).startswith(b"HTTP/1.1 4")
+        with connect(server.url) as client:
+            assert client.order(BODY).status == 200
+        assert server.stop() == 0
+    assert [line for line in server.lines if line["level"] == "error"] == []
+    assert [line for line in server.lines if "cut off" in line["message"]] == []
+
+
+def test_the_absolute_form_of_a_target_is_the_same(server: RunningServer) -> None:
+    for target in (b"http://x/api/product/1", b"HTTP://x:80/api/product/1?a=b"):
+        with socket_to(server) as connection:
+            request = b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % target
+            connection.sendall(request)
+            assert read_answer(connection)[0] == 200
+
+
 def test_the_access_log_has_a_line_for_each_request(server: RunningServer) -> None:
     id_ = uuid.uuid4().hex
     with connect(server.url) as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -97,8 +98,11 @@ def test_a_cancelled_order_gives_the_use_back_and_a_load_does_not(
     servers: tuple[RunningServer, RunningServer], url: str, menu: Path
 ) -> None:
     with connect(servers[0].url) as one, connect(servers[1].url) as two:
+        quote = "/api/order/quote"
+        assert two.send("POST", quote, basket(1, "once"), KEY).status == 200
         order = one.place(("1", 1), coupon="ONCE")
         assert two.order(basket(1, "once")).status == 422
+        assert two.send("POST", quote, basket(1, "once"), KEY).status == 422
         assert run("database-load", STORAGE_URL=url, FIXTURES_DIR=menu).returncode == 0
         assert two.order(basket(1, "once")).status == 422
         assert two.send("POST", f"/api/order/{order['id']}/cancel", headers=KEY).status == 200
@@ -114,6 +118,20 @@ def test_an_order_is_replayed_after_its_server_was_killed(url: str) -> None:
     with serving(url) as server, connect(server.url) as client:
         assert client.order(basket(1), **key).body == first.body
         assert client.order(basket(2), **key).status == 422
+
+
+def test_a_file_that_is_taken_away_takes_no_orders(sqlite_url: str) -> None:
+    prepare(sqlite_url)
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    with serving(sqlite_url) as server, connect(server.url) as client:
+        assert client.order(basket(1)).status == 200
+        path.rename(path.with_suffix(".old"))
+        time.sleep(1.0)  # the catalogue is confirmed at least once a second
+        assert client.order(basket(1)).status == 503
+        assert client.get("/ready").status == 503
+        path.with_suffix(".old").rename(path)
+        assert client.get("/ready").status == 200
+        assert client.order(basket(1)).status == 200
 
 
 def test_a_file_that_becomes_read_only_is_503_and_heals(sqlite_url: str) -> None:

@@ -58,6 +58,19 @@ async def test_a_limit_per_user_is_exact(database: Database) -> None:
         assert await uses_left(storage, "TWO", both, "a") == 0
 
 
+async def test_uses_can_be_read(database: Database) -> None:
+    async with database.open() as storage:
+        assert await storage.get_coupon_uses("SEEN", "a") == (0, 0)
+        first = await storage.add_order(new_order("a", coupon_code="SEEN"))
+        for user in ("a", "b"):
+            await storage.add_order(new_order(user, coupon_code="SEEN"))
+        assert await storage.get_coupon_uses("SEEN", "a") == (3, 2)
+        assert await storage.get_coupon_uses("seen", "a") == (0, 0)
+        await storage.cancel_order("a", first.id)
+        assert await storage.get_coupon_uses("SEEN", "a") == (2, 1)
+        assert await storage.get_coupon_uses("SEEN", "c") == (2, 0)
+
+
 async def test_uses_without_a_limit_count_too(database: Database) -> None:
     async with database.open() as storage:
         for _ in range(3):

@@ -34,8 +34,14 @@ def test_defaults_are_those_of_the_table() -> None:
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
-    empty = {name: "" for name, _, _ in describe_settings() if name != "JAEGER_ENDPOINT"}
+    others = {"JAEGER_ENDPOINT", "STORAGE_URL"}
+    empty = {name: "" for name, _, _ in describe_settings() if name not in others}
     assert read_settings(empty) == read_settings({})
+
+
+def test_an_empty_storage_url_sends_no_orders_elsewhere() -> None:
+    with pytest.raises(SettingsError, match="STORAGE_URL is empty; allowed: memory://"):
+        read_settings({"STORAGE_URL": ""})
 
 
 @pytest.mark.parametrize(
