@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -14,7 +13,7 @@ from functools import cached_property
 from orderfood.coupons import fold_code
 from orderfood.wire import Encoded, encode_product, encode_products
 from storage import Storage
-from storage.errors import StorageError, StorageUnavailable
+from storage.errors import StorageError
 from storage.records import ApiKey, Coupon, Product, User, VersionedCatalogue
 
 logger = logging.getLogger(__name__)
@@ -129,6 +128,13 @@ class CatalogueCache:
             await self._pause()
 
     async def _pause(self) -> None:
-        with suppress(TimeoutError, StorageUnavailable):
+        """Until a notice comes, or the next probe is due. Whatever is wrong with notices, it only
+        makes a probe later: it must not end the probing."""
+        try:
             async with asyncio.timeout(PROBE_INTERVAL):
                 await self._storage.wait_for_notice()
+        except TimeoutError:
+            return
+        except Exception:
+            logger.debug("no notices", exc_info=True)
+            await asyncio.sleep(PROBE_INTERVAL)

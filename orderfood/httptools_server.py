@@ -602,6 +602,7 @@ class HttpToolsServer:
         self.connections: set[Connection] = set()
         self.done: asyncio.Future[None] = self.loop.create_future()
         self.done.set_result(None)
+        self._closing = False
         self._nobody = asyncio.Event()
         self._nobody.set()
         self._servers: list[asyncio.Server] = []
@@ -617,7 +618,7 @@ class HttpToolsServer:
         """Whether there is room for one more connection."""
         self.connections.add(connection)
         self._nobody.clear()
-        return len(self.connections) <= self.limits.connections
+        return not self._closing and len(self.connections) <= self.limits.connections
 
     def remove(self, connection: Connection) -> None:
         """Forgets a connection that has ended."""
@@ -638,6 +639,7 @@ class HttpToolsServer:
 
     async def close_all_connections(self) -> None:
         """Ends every connection, sending first what was written."""
+        self._closing = True
         if self._sweeper is not None:
             self._sweeper.cancel()
         for connection in list(self.connections):

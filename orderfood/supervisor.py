@@ -103,6 +103,8 @@ class _Supervisor:
             with theirs:
                 process = await self._spawn(theirs)
             self._processes.add(process)
+            if self._ending:  # the signal was passed on while this one was being started
+                process.terminate()
             with suppress(OSError):
                 if await asyncio.get_running_loop().sock_recv(ours, 1):
                     first.set()

@@ -176,3 +176,19 @@ async def test_a_request_under_a_key_waits_for_the_first_one(
         assert answer.code == 409
         assert answer.headers["Retry-After"]
     assert not locks._locks
+
+
+async def test_notices_that_fail_do_not_end_the_probing(
+    storage: BrokenStorage, context: Context
+) -> None:
+    async def defect() -> None:
+        raise RuntimeError("no notices today")
+
+    await fill(storage)
+    storage.trouble = defect
+    storage.only = "wait_for_notice"
+    task = asyncio.create_task(context.shop.catalogue.run())
+    await asyncio.sleep(1.0)
+    assert not task.done()
+    assert context.shop.catalogue.fresh is not None
+    task.cancel()

@@ -108,7 +108,7 @@ SPOILS = [
     (_no_folder, "coupons: cannot be read: Not a directory"),
     (_not_text, "coupons/couponbase1.txt: line 2: is not UTF-8: the file is not text"),
     (_truncated, "coupons/couponbase2.gz: is truncated or damaged gzip: "),
-    (_settings("[]"), "coupon_files.json: must hold one object"),
+    (_settings("[]"), "coupon_files.json: must hold an array of one object"),
     (_settings('[{"kind": "percent"}]'), "coupon_files.json: entry 1: value must be over 0"),
     (_settings('[{"kind": "percent", "value": 5, "code": "A"}]'), "coupon_files.json: entry 1"),
 ]
