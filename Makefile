@@ -44,7 +44,7 @@ test-cluster: $(VENV)/test
 
 # a hundred thousand generated requests against the contract
 fuzz: $(VENV)/test
-	ORDERFOOD_FUZZ_EXAMPLES=1700 $(BIN)/python -m pytest tests/fuzz -s -n 2
+	ORDERFOOD_FUZZ_EXAMPLES=800 ORDERFOOD_FUZZ_SEEDS=4 $(BIN)/python -m pytest tests/fuzz -s --dist=load
 
 # side by side with what a user would else have; writes docs/benchmarks.md
 bench: $(VENV)/test
