@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TextIO
 
-from orderfood.logs import log_context
+from orderfood.logs import provided_context
 from orderfood.settings import Settings
 
 NAME = "orderfood.access"
@@ -51,11 +51,11 @@ class AccessLog:
             "environment": settings.environment,
         }
         self._constants = json.dumps(constants)[1:-1]
+        self._constant: dict[tuple[str, str, int], str] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def write(
         self,
-        *,
         method: str,
         route: str,
         status: int,
@@ -67,14 +67,13 @@ class AccessLog:
         """Takes note of an answered request: by its route, for a path may hold anything."""
         if not self._enabled:
             return
-        make = self._json_line if self._is_json else self._text_line
-        context = log_context()
+        more = provided_context()
         if user:
-            context["user"] = user
+            more["user"] = user
         if reason:
-            context["reason"] = reason
-        context.pop("request_id", None)
-        self._lines.append(make(method, route, status, seconds * 1000, request_id, context))
+            more["reason"] = reason
+        make = self._json_line if self._is_json else self._text_line
+        self._lines.append(make(method, route, status, seconds * 1000, request_id, more))
         self._flush_soon()
 
     def _json_line(
@@ -86,13 +85,23 @@ class AccessLog:
         request_id: str,
         more: dict[str, str],
     ) -> str:
-        rest = "".join(f', "{name}": {_quote(value)}' for name, value in more.items())
+        kind = (method, route, status)
+        constant = self._constant.get(kind) or self._make_constant(kind)
+        rest = "".join([f', "{name}": {_quote(value)}' for name, value in more.items()])
         return (
-            f'{{"timestamp": "{_now()}", "level": "info", "logger": "{NAME}", '
-            f'"message": "{method} {route} {status}", {self._constants}, "method": "{method}", '
-            f'"route": "{route}", "status": {status}, "duration_ms": {milliseconds:.3f}, '
+            f'{{"timestamp": "{_now()}", {constant}"duration_ms": {milliseconds:.3f}, '
             f'"request_id": {_quote_id(request_id)}{rest}}}\n'
         )
+
+    def _make_constant(self, kind: tuple[str, str, int]) -> str:
+        """What the lines of one kind of request have in common."""
+        method, route, status = kind
+        constant = self._constant[kind] = (
+            f'"level": "info", "logger": "{NAME}", '
+            f'"message": "{method} {route} {status}", {self._constants}, "method": "{method}", '
+            f'"route": "{route}", "status": {status}, '
+        )
+        return constant
 
     def _text_line(
         self,
@@ -103,7 +112,7 @@ class AccessLog:
         request_id: str,
         more: dict[str, str],
     ) -> str:
-        rest = "".join(f" {name}={value}" for name, value in more.items())
+        rest = "".join([f" {name}={value}" for name, value in more.items()])
         return (
             f"{_now()} INFO    {NAME}: {method} {route} {status} "
             f"duration_ms={milliseconds:.3f} request_id={request_id}{rest}\n"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
-from tornado.routing import URLSpec
-from tornado.web import Application, RequestHandler, _HandlerDelegate
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate
+from tornado.web import Application, RequestHandler
 
 from orderfood import handlers
+from orderfood.dispatch import Dispatch, Route, Routes
 from orderfood.handlers import ApiHandler, Context
 
 if TYPE_CHECKING:
@@ -32,47 +32,27 @@ ROUTES: list[tuple[str, type[ApiHandler]]] = [
 
 def build_app(context: Context, tracer: RequestTracer | None = None) -> Application:
     """The application; it holds no state but ``context``."""
-    return _Application(
-        tracer,
-        [URLSpec(pattern, handler) for pattern, handler in ROUTES],
-        default_handler_class=handlers.NotFoundHandler,
-        log_function=_log,
-        context=context,
-    )
+    return _Application(tracer, log_function=_log, context=context)
 
 
 class _Application(Application):
-    """Picks the handler with a span around it for requests that are traced; Front has asked.
-    Routes without parameters are looked up instead of matched one after the other."""
+    """Picks the handler with a span around it for requests that are traced; Front has asked."""
 
-    def __init__(self, tracer: RequestTracer | None, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    def __init__(self, tracer: RequestTracer | None, **settings: Any) -> None:
+        super().__init__(**settings)
         self._tracer = tracer
-        self._plain = {
-            path: handler
-            for pattern, handler in ROUTES
-            if "(" not in pattern
-            for path in ({pattern.removesuffix("/?"), pattern.replace("/?", "/")})
-        }
+        self._routes = Routes(ROUTES, handlers.NotFoundHandler)
 
-    def find_handler(  # type: ignore[override]
-        self, request: HTTPServerRequest, **kwargs: Any
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
-        plain = self._plain.get(request.path)
-        if plain is not None:
-            return self.get_handler_delegate(request, plain)
-        return super().find_handler(request, **kwargs)
+        return Dispatch(self, self._choose, server_conn, request_conn)
 
-    def get_handler_delegate(
-        self,
-        request: HTTPServerRequest,
-        target_class: type[RequestHandler],
-        *args: Any,
-        **kwargs: Any,
-    ) -> _HandlerDelegate:
+    def _choose(self, path: str) -> Route:
+        handler, parameters = self._routes.find(path)
         if self._tracer is not None and self._tracer.sampled:
-            target_class = self._tracer.traced(cast(type[ApiHandler], target_class))
-        return super().get_handler_delegate(request, target_class, *args, **kwargs)
+            handler = self._tracer.traced(handler)
+        return handler, parameters
 
 
 def _log(handler: RequestHandler) -> None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable
-from functools import lru_cache
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING
 
 from tornado.httputil import (
@@ -25,11 +24,12 @@ from tornado.httputil import (
 
 from orderfood import handlers
 from orderfood.handlers import Context
-from orderfood.httptools_server import Exchange
+from orderfood.httptools_server import Exchange, RequestHeaders
 from orderfood.responses import (
     common_headers,
     has_current,
     http_date,
+    is_certainly_good,
     negotiate,
     read_headers,
     request_id,
@@ -38,9 +38,6 @@ from orderfood.wire import Encoded
 
 if TYPE_CHECKING:
     from orderfood.traced import RequestTracer
-
-_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
-"""Hosts that are certainly good; Tornado judges any other."""
 
 _OF_A_BODY = ("Content-Type", "Content-Encoding")
 
@@ -105,6 +102,7 @@ class _Request(HTTPMessageDelegate):
         self._server = server_conn
         self._conn = request_conn
         self._inner: HTTPMessageDelegate | None = None
+        self._headers: Mapping[str, str]
         self._read: tuple[str, Encoded] | None = None
         self._received = 0
 
@@ -118,10 +116,12 @@ class _Request(HTTPMessageDelegate):
         tracer = self._front.tracer
         if tracer is None or not tracer.enter(headers):
             self._read = self._front.find(start_line)
-        if self._read is None or not _HOST.fullmatch(headers.get("Host", "")):
+        if self._read is None or not is_certainly_good(headers.get("Host", "")):
             self._inner = self._front.app.start_request(self._server, self._conn)
             return self._inner.headers_received(start_line, headers)
-        self._method, self._headers = start_line.method, headers
+        self._method = start_line.method
+        # one look-up each, for a few names, in what is a plain dict on our own server
+        self._headers = headers.lowered if isinstance(headers, RequestHeaders) else headers
         self._front.context.active += 1
         self._front.context.observer.begin(start_line.method, self._read[0])
         return None
@@ -142,17 +142,17 @@ class _Request(HTTPMessageDelegate):
         if self._inner is not None:
             self._inner.on_connection_close()
         elif self._read is not None:
-            id_ = request_id(self._headers.get("X-Request-ID"))
+            id_ = request_id(self._headers.get("x-request-id"))
             self._end(499, self._read[0], id_, sent=0)
 
     def _answer(self) -> None:
         assert self._read is not None
         front, headers = self._front, self._headers
         route, item = self._read
-        item = negotiate(item, headers.get("Accept-Encoding"))
-        current = has_current(headers.get("If-None-Match"), item.etag)
-        id_ = request_id(headers.get("X-Request-ID"))
-        origin = headers.get("Origin")
+        item = negotiate(item, headers.get("accept-encoding"))
+        current = has_current(headers.get("if-none-match"), item.etag)
+        id_ = request_id(headers.get("x-request-id"))
+        origin = headers.get("origin")
         head = static_head(item, current, front.context.settings.cors_allowed_origins, origin)
         body = b"" if current or self._method == "HEAD" else item.body
         if isinstance(self._conn, Exchange):
@@ -165,15 +165,15 @@ class _Request(HTTPMessageDelegate):
     def _end(self, status: int, route: str, id_: str, sent: int) -> None:
         self._front.context.active -= 1
         self._front.context.observer.end(
-            method=self._method,
-            route=route,
-            status=status,
-            seconds=time.perf_counter() - self._began,
-            request_id=id_,
-            user=None,
-            reason=None,
-            received=self._received,
-            sent=sent,
+            self._method,
+            route,
+            status,
+            time.perf_counter() - self._began,
+            id_,
+            None,
+            None,
+            self._received,
+            sent,
         )
 
     def _send_by_tornado(self, head: bytes, date: str, id_: str, body: bytes) -> None:
@@ -197,11 +197,19 @@ def _origin_form(start_line: RequestStartLine) -> RequestStartLine:
     return start_line._replace(path=path if path.startswith("/") else f"/{path}")
 
 
-@lru_cache(maxsize=4096)
 def static_head(
     item: Encoded, current: bool, origins: tuple[str, ...], origin: str | None
 ) -> bytes:
-    """The status line and those headers of an answer that are the same for every request."""
+    """The status line and those headers of an answer that are the same for every request; kept as
+    long as the body is."""
+    key = (current, origins, origin if origin in origins else None)
+    head = item.heads.get(key)
+    if head is None:
+        head = item.heads[key] = _make_head(item, current, origins, origin)
+    return head
+
+
+def _make_head(item: Encoded, current: bool, origins: tuple[str, ...], origin: str | None) -> bytes:
     lines = ["HTTP/1.1 304 Not Modified" if current else "HTTP/1.1 200 OK"]
     headers = [*read_headers(item), *common_headers(origins, origin)]
     if current:  # what describes a body that is not sent is left out (RFC 9110, 15.4.5)

@@ -14,9 +14,10 @@ import asyncio
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar, cast
 
 import httptools
@@ -60,6 +61,7 @@ _TOO_LARGE = (
 )
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NEVER = float("inf")
+_VERSIONS = {"1.0": "HTTP/1.0", "1.1": "HTTP/1.1"}
 
 
 @dataclass(slots=True)
@@ -80,7 +82,12 @@ class RequestHeaders(HTTPHeaders):
 
     def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
         self._raw = raw
-        self._names: dict[str, str] | None = None
+        lowered: dict[str, str] = {}
+        for key, value in raw:
+            name, text = _lower_name(key), value.decode("latin-1")
+            lowered[name] = f"{lowered[name]},{text}" if name in lowered else text
+        self.lowered = lowered
+        """Their values by lower-case name; those of one name are joined by commas."""
 
     def __getattr__(self, name: str) -> object:
         if name not in ("_as_list", "_combined_cache"):
@@ -90,32 +97,28 @@ class RequestHeaders(HTTPHeaders):
             self.add(key.decode("latin-1"), value.decode("latin-1"))
         return self.__dict__[name]
 
-    @property
-    def _by_name(self) -> dict[str, str]:
-        if self._names is None:
-            found = self._names = {}
-            for key, value in self._raw:
-                name, text = key.decode("latin-1").lower(), value.decode("latin-1")
-                found[name] = f"{found[name]},{text}" if name in found else text
-        return self._names
-
     def __bool__(self) -> bool:
         return True  # asked of every request; counting them would make them all
 
     def __getitem__(self, name: str) -> str:
         if "_as_list" in self.__dict__:
             return super().__getitem__(name)
-        return self._by_name[name.lower()]
+        return self.lowered[name.lower()]
 
     def __contains__(self, name: object) -> bool:
         if "_as_list" in self.__dict__:
             return super().__contains__(name)
-        return isinstance(name, str) and name.lower() in self._by_name
+        return isinstance(name, str) and name.lower() in self.lowered
 
     def get(self, name: str, default: T | None = None) -> str | T | None:  # type: ignore[override]
         if "_as_list" in self.__dict__:
             return super().get(name, default)
-        return self._by_name.get(name.lower(), default)
+        return self.lowered.get(name.lower(), default)
+
+
+@lru_cache(maxsize=1024)
+def _lower_name(name: bytes) -> str:
+    return name.decode("latin-1").lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,21 @@ class Address:
 
 class Exchange(HTTPConnection):
     """One request and its answer. Handlers see it as the connection of their request."""
+
+    # until something else is known; in the class, for most requests are answered before that
+    delegate: HTTPMessageDelegate | None = None
+    chunks: deque[bytes] | None = None
+    pending = 0
+    """Bytes of the body that have come and are not handed on."""
+    complete = False
+    """Whether the whole request has come."""
+    delivered = False
+    blocked: asyncio.Future[None] | None = None
+    head_written = False
+    finished = False
+    _chunked = False
+    _remaining: int | None = None
+    _on_close: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -144,17 +162,10 @@ class Exchange(HTTPConnection):
         self.headers = headers
         self.keep_alive = keep_alive
         self.expects = expects
-        self.delegate: HTTPMessageDelegate | None = None
-        self.chunks: deque[bytes] = deque()
-        self.pending = 0
-        self.complete = False
-        self.delivered = False
-        self.blocked: asyncio.Future[None] | None = None
-        self.head_written = False
-        self.finished = False
-        self._chunked = False
-        self._remaining: int | None = None
-        self._on_close: Callable[[], None] | None = None
+
+    def is_whole(self, most: int) -> bool:
+        """Whether all of the request is here, with a body of at most so many bytes."""
+        return self.complete and self.pending <= most
 
     # --- what the handler calls ---
 
@@ -176,9 +187,10 @@ class Exchange(HTTPConnection):
             self.keep_alive = False
         lines = [f"HTTP/1.1 {start_line.code} {start_line.reason}"]
         lines += [f"{name}: {value}" for name, value in headers.get_all()]
-        if any("\r" in line or "\n" in line for line in lines):
+        text = "\r\n".join(lines)
+        if not text.count("\r") == text.count("\n") == len(lines) - 1:
             raise ValueError("a header holds a line break")
-        head = "\r\n".join(lines).encode("latin-1") + self._end_of_head()
+        head = text.encode("latin-1") + self._end_of_head()
         return self._send(head + self._format(chunk) if chunk else head)
 
     def _frame(self, headers: HTTPHeaders, no_body: bool) -> None:
@@ -253,7 +265,8 @@ class Exchange(HTTPConnection):
     def deliver(self) -> None:
         """Hands on what has come of the body, as far as the handler takes it."""
         assert self.delegate is not None
-        self._continue()
+        if self.expects:
+            self._continue()
         while self.chunks and self.blocked is None:
             chunk = self.chunks.popleft()
             self.pending -= len(chunk)
@@ -265,7 +278,7 @@ class Exchange(HTTPConnection):
                 self.delegate.finish()
 
     def _continue(self) -> None:
-        if self.expects and self.blocked is None:
+        if self.blocked is None:
             self.expects = False
             if not (self.head_written or self.complete or self.chunks):
                 self.connection.write(_CONTINUE)
@@ -298,6 +311,15 @@ class Exchange(HTTPConnection):
             callback()
 
 
+def _is_framed(headers: Mapping[str, str]) -> bool:
+    """Whether the end of the body is told in one way: as strict as Tornado, for what two servers
+    frame differently can be smuggled past one."""
+    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
+    if coding is not None:
+        return length is None and coding.lower() == "chunked"
+    return length is None or (length.isascii() and length.isdigit())
+
+
 class Connection(asyncio.Protocol):
     """One client's connection: the parser's callbacks, and the queue of exchanges."""
 
@@ -313,6 +335,7 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._raw_headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
+        self._most_head_bytes = 0
         self._in_head = False
         self._refusal: bytes | None = None
         self._deaf = False
@@ -335,6 +358,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
+        self._most_head_bytes = self._head_bytes + len(data)
         self._feed(data)
         if self._refusal is not None:
             self._deaf = True
@@ -412,46 +436,37 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         if self._refusal is not None:
             return
-        size = len(self._url) + sum(len(n) + len(v) + 4 for n, v in self._raw_headers)
-        if size > self.server.limits.header_bytes:
+        headers = RequestHeaders(self._raw_headers)
+        version = _VERSIONS.get(self._parser.get_http_version())
+        if self._head_is_too_large():
             self._refuse(_TOO_LARGE)
             return
-        version = f"HTTP/{self._parser.get_http_version()}"
-        expects = self._check_framing(version)
-        if expects is None:
+        if version is None or not _is_framed(headers.lowered):
             self._refuse(_BAD_REQUEST)
             return
         method = self._parser.get_method().decode("ascii")
         self._receiving = Exchange(
             self,
             RequestStartLine(method, self._url.decode("latin-1"), version),
-            RequestHeaders(self._raw_headers),
+            headers,
             self._parser.should_keep_alive(),
-            expects,
+            headers.lowered.get("expect", "").lower() == "100-continue",
         )
         self._exchanges.append(self._receiving)
         self.deadline = self.loop.time() + self.server.limits.body_seconds
 
-    def _check_framing(self, version: str) -> bool | None:
-        """Whether the client waits for 100 Continue; None when the request is to be refused: as
-        strict as Tornado, for what two servers frame differently can be smuggled past one."""
-        expects = False
-        framing = 0
-        for name, value in self._raw_headers:
-            lower = name.lower()
-            if lower == b"transfer-encoding":
-                framing += 1 if value.lower() == b"chunked" else 2
-            elif lower == b"content-length":
-                framing += 1 if value.isdigit() else 2
-            elif lower == b"expect":
-                expects = value.lower() == b"100-continue"
-        if framing > 1 or version not in ("HTTP/1.0", "HTTP/1.1"):
-            return None
-        return expects
+    def _head_is_too_large(self) -> bool:
+        """Counts only where more has come than a head may have."""
+        if self._most_head_bytes <= self.server.limits.header_bytes:
+            return False
+        lines = sum(len(name) + len(value) + 4 for name, value in self._raw_headers)
+        return len(self._url) + lines > self.server.limits.header_bytes
 
     def on_body(self, body: bytes) -> None:
         exchange = self._receiving
         if exchange is not None and self._refusal is None and not exchange.finished:
+            if exchange.chunks is None:
+                exchange.chunks = deque()
             exchange.chunks.append(body)
             exchange.pending += len(body)
 
@@ -481,7 +496,8 @@ class Connection(asyncio.Protocol):
             self.fail(error)
         finally:
             self._pumping = False
-        self._regulate()
+        if self._receiving is not None or len(self._exchanges) > 1 or not self._reading:
+            self._regulate()
 
     def _step(self, exchange: Exchange) -> bool:
         """One step; whether there may be another one."""
@@ -498,6 +514,7 @@ class Connection(asyncio.Protocol):
             self.linger()
             return False
         self._exchanges.popleft()
+        exchange.delegate = None  # which knows it: a cycle would leave both to the collector
         if not exchange.keep_alive:
             self._exchanges.clear()
             self.close()

@@ -76,9 +76,17 @@ def add_log_context(provider: Callable[[], Mapping[str, str]]) -> None:
 _providers: list[Callable[[], Mapping[str, str]]] = []
 
 
+def provided_context() -> dict[str, str]:
+    """What the providers say here and now."""
+    context: dict[str, str] = {}
+    for provider in _providers:
+        context.update(provider())
+    return context
+
+
 def log_context() -> dict[str, str]:
     """What every line carries that is logged here and now."""
-    context = {name: value for provider in _providers for name, value in provider().items()}
+    context = provided_context()
     if current := request_id.get():
         context["request_id"] = current
     return context

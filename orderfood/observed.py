@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from orderfood import telemetry
+from orderfood.deadlines import Deadlines
 from orderfood.telemetry import SpanKind
 from storage import MIGRATION_TIMEOUT, Storage
 from storage.base import Watch
-from storage.errors import Conflict, NotFound, StorageError, StorageUnavailable
+from storage.errors import Conflict, NotFound, StorageError
 from storage.records import (
     AppliedMigration,
     Catalogue,
@@ -51,13 +52,13 @@ class ObservedStorage(Storage):
         self, inner: Storage, call_seconds: float = CALL_SECONDS, metrics: Metrics | None = None
     ) -> None:
         self._inner = inner
-        self._call_seconds = call_seconds
+        self._deadlines = Deadlines(call_seconds)
         self._metrics = metrics
         self.backend = inner.backend
         inner.around_commit = self._around_commit
 
     async def _call(self, operation: str, call: Awaitable[T]) -> T:
-        if not telemetry.current_span().is_recording():
+        if telemetry.is_untraced():
             return await self._measured(operation, call)
         with telemetry.span(
             f"storage.{operation}",
@@ -71,7 +72,7 @@ class ObservedStorage(Storage):
         began = perf_counter()
         failed = True
         try:
-            result = await self._bounded(operation, call)
+            result = await self._deadlines.bound(operation, call)
             failed = False
             return result
         except (*OUTCOMES, asyncio.CancelledError):
@@ -80,13 +81,6 @@ class ObservedStorage(Storage):
         finally:
             if self._metrics is not None:
                 self._metrics.storage_called(operation, perf_counter() - began, failed=failed)
-
-    async def _bounded(self, operation: str, call: Awaitable[T]) -> T:
-        try:
-            async with asyncio.timeout(self._call_seconds):
-                return await call
-        except TimeoutError as error:
-            raise StorageUnavailable(f"{operation} took over {self._call_seconds} s") from error
 
     @contextmanager
     def _around_commit(

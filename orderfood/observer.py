@@ -27,7 +27,6 @@ class RequestObserver:
 
     def end(
         self,
-        *,
         method: str,
         route: str,
         status: int,
@@ -41,14 +40,6 @@ class RequestObserver:
         """It is answered, or its client is gone. ``reason`` is a fixed word that says why it was
         not answered as it wished, ``received`` and ``sent`` are the bytes of the two bodies."""
         if self.access_log is not None:
-            self.access_log.write(
-                method=method,
-                route=route,
-                status=status,
-                seconds=seconds,
-                request_id=request_id,
-                user=user,
-                reason=reason,
-            )
+            self.access_log.write(method, route, status, seconds, request_id, user, reason)
         if self.metrics is not None:
             self.metrics.request_ends(method, route, status, seconds, received, sent, reason)

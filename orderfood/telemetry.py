@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
@@ -31,6 +31,7 @@ __all__ = [
     "current_span",
     "current_tracing",
     "fail",
+    "is_untraced",
     "recorded_in",
     "span",
     "start_span",
@@ -147,12 +148,18 @@ def recorded_in(contexts: Iterable[ContextVars]) -> list[Span]:
     return [found for found in spans if found.is_recording()]
 
 
+def is_untraced() -> bool:
+    """Whether what happens here and now belongs to no span, as far as that is cheap to tell: most
+    requests belong to none, and looking for one costs each of them more."""
+    current = get_current()
+    return current is NOT_SAMPLED or not current
+
+
 def log_ids() -> Mapping[str, str]:
     """What a log line needs to be found from a trace, and the trace from it."""
-    span = trace.get_current_span()
-    if span is _NO_SPAN or span is trace.INVALID_SPAN:  # as in most requests, which is cheap
+    if is_untraced():
         return _NO_IDS
-    context = span.get_span_context()
+    context = trace.get_current_span().get_span_context()
     if not context.is_valid or context.trace_id == _NOT_SAMPLED.trace_id:
         return _NO_IDS
     return {

@@ -23,6 +23,7 @@ from tornado.httputil import HTTPHeaders
 
 from orderfood.exporting import Tracing
 from orderfood.handlers import ApiHandler
+from orderfood.httptools_server import RequestHeaders
 from orderfood.telemetry import NOT_SAMPLED, fail
 
 REQUEST_HEADERS = ("User-Agent", "Content-Type", "Content-Length", "Accept", "Origin")
@@ -46,7 +47,7 @@ class RequestTracer:
         root = getattr(self._sampler, "_root", self._sampler)
         self._ratio = root if type(root) is TraceIdRatioBased else None
         self._tracer = trace.get_tracer(_tornado.__name__, __version__, tracing.provider)
-        self._carriers = tuple(propagate.get_global_textmap().fields)
+        self._carriers = frozenset(n.lower() for n in propagate.get_global_textmap().fields)
         self._traced: dict[type[ApiHandler], type[ApiHandler]] = {}
         self.sampled = False
         """What enter said last: the request is handed on before there is another one."""
@@ -57,10 +58,10 @@ class RequestTracer:
         parent = self._parent(headers)
         wanted = self._wants_new() if parent is _ROOT else self._wants(parent)
         if wanted and _plain_length(headers):
-            context.attach(_ROOT)  # the instrumentation reads the headers itself
+            _enter(_ROOT)  # the instrumentation reads the headers itself
             self.sampled = True
         else:
-            context.attach(NOT_SAMPLED if parent is _ROOT else parent)
+            _enter(NOT_SAMPLED if parent is _ROOT else parent)
             self.sampled = False
         return self.sampled
 
@@ -76,11 +77,15 @@ class RequestTracer:
 
     def _parent(self, headers: HTTPHeaders) -> Context:
         """The context of the caller's span; _ROOT when there is none."""
-        for name in self._carriers:
-            if name in headers:
-                parent = propagate.extract(headers, _ROOT)
-                return parent if _trace_id(parent) else _ROOT
-        return _ROOT
+        if not self._is_carried(headers):
+            return _ROOT
+        parent = propagate.extract(headers, _ROOT)
+        return parent if _trace_id(parent) else _ROOT
+
+    def _is_carried(self, headers: HTTPHeaders) -> bool:
+        if isinstance(headers, RequestHeaders):
+            return not self._carriers.isdisjoint(headers.lowered)
+        return any(name in headers for name in self._carriers)
 
     def traced(self, handler: type[ApiHandler]) -> type[ApiHandler]:
         """The handler with a span around each request."""
@@ -95,6 +100,11 @@ class RequestTracer:
         # it would end the span before there is an answer, with a status that may be another
         made.log_exception = handler.log_exception  # type: ignore[method-assign]
         return made
+
+
+def _enter(wanted: Context) -> None:
+    if context.get_current() is not wanted:
+        context.attach(wanted)
 
 
 def _samples(result: SamplingResult) -> bool:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import (
@@ -171,6 +171,8 @@ class Encoded:
     gzipped: Encoded | None = None
     varies: bool = False
     coding: str | None = None
+    heads: dict[object, bytes] = field(default_factory=dict, compare=False, repr=False)
+    """What is sent before it, by whoever knows how to make it."""
 
 
 MIN_GZIPPED = 1400
