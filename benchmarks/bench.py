@@ -5,7 +5,8 @@
 
 Real processes on this machine, one at a time under load, in turns: each round asks every service
 for a scenario before the next scenario comes, so that whatever else the machine does meets all of
-them. Ends with 1 when an answer is wrong, a socket fails, or orders are missing.
+them. Before each run that is timed comes a short one in which every answer is judged. Ends with 1
+when an answer is wrong, a socket fails, or orders are missing.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.load import Load
+from benchmarks.load import JUDGED_SECONDS, Load
+from benchmarks.measure import check_growth, orders_in
 from benchmarks.menu import FIXTURES
 from benchmarks.processes import cpu_seconds
 from benchmarks.services import (
@@ -88,22 +89,45 @@ def measure_starts(stage: Stage, url: str, times: int) -> list[Start]:
 
 
 def reads_beside_orders(service: Service, seconds: float, rounds: int, pause: int) -> Beside:
-    """The menu read over some connections, alone and while others order."""
+    """The menu read over some connections, alone and while others order. With pauses wrk has time
+    to judge; without, it has not."""
     alone, beside = [], []
-    target = service.target
     for _ in range(rounds):
-        alone.append(target.run("list", seconds, READERS, pause).check(f"{service.name}, reads"))
-        with target.running("new", seconds, WRITERS, pause) as orders:
-            load = target.run("list", seconds, READERS, pause)
-            orders.result().check(f"{service.name}, orders")
-        beside.append(load.check(f"{service.name}, reads beside orders"))
+        if pause:
+            reads = service.target.run("list", seconds, READERS, pause)
+            alone.append(reads.check(f"{service.name}, reads"))
+            beside.append(_judged_beside_orders(service, seconds, pause)[0])
+        else:
+            alone.append(service.target.timed("list", seconds, READERS))
+            beside.append(_timed_beside_orders(service, seconds))
     return Beside(alone, beside)
+
+
+def _judged_beside_orders(service: Service, seconds: float, pause: int) -> tuple[Load, Load]:
+    """The reads and the orders."""
+    target, before = service.target, orders_in(service)
+    with target.running("new", seconds, WRITERS, pause) as running_orders:
+        reads = target.run("list", seconds, READERS, pause)
+        orders = running_orders.result().check(f"{service.name}, orders")
+    check_growth(service, "new", orders, before)
+    return reads.check(f"{service.name}, reads beside orders"), orders
+
+
+def _timed_beside_orders(service: Service, seconds: float) -> Load:
+    judged_reads, judged_orders = _judged_beside_orders(service, JUDGED_SECONDS, 0)
+    target, before = service.target, orders_in(service)
+    with target.running("new", seconds, WRITERS, judge=False) as running_orders:
+        reads = target.run("list", seconds, READERS, judge=False)
+        orders = running_orders.result().check(f"{service.name}, orders", judged_orders)
+    check_growth(service, "new", orders, before)
+    return reads.check(f"{service.name}, reads beside orders", judged_reads)
 
 
 def mix_beside_loads(stage: Stage, service: Service, seconds: float, rounds: int) -> Beside:
     """Reads and orders, alone and while database-load changes the menu again and again. What is
-    ordered keeps its price, so that every answer can still be judged. The control are loads of a
-    file that no service reads: they take as much of the processor, and nothing else."""
+    ordered keeps its price, so that every answer can still be judged, and with the pauses judging
+    delays nothing. The control are loads of a file that no service reads: they take as much of the
+    processor, and nothing else."""
     target, elsewhere = service.target, f"sqlite:///{stage.folder}/elsewhere.db"
     prepare(elsewhere)
     target.accept_menu(other_menu(stage.folder))

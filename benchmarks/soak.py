@@ -66,7 +66,7 @@ def soak(stage: Stage, services: Sequence[Service], seconds: float) -> list[str]
 def _load(service: Service, seconds: float, before: int, problems: list[str]) -> None:
     try:
         load = service.target.run("mix", seconds, CONNECTIONS, PAUSE).check(service.name)
-        check_growth(service, "mix", load, before, CONNECTIONS)
+        check_growth(service, "mix", load, before)
     except Exception as error:
         problems.append(f"{service.name}: {error}")
     else:
