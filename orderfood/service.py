@@ -14,6 +14,7 @@ from orderfood.catalogue import CatalogueCache, Snapshot
 from orderfood.coupons import MAX_FILE_CODE, MIN_FILE_CODE, fold_code, refused
 from orderfood.errors import FieldError, InvalidRequest, KeyMissing, KeyRefused, Unprocessable
 from orderfood.keylocks import KeyLocks
+from orderfood.order_ids import new_order_id
 from orderfood.pricing import Basket, Prices, price, resolve_lines
 from orderfood.wire import fingerprint
 from storage import Storage
@@ -164,7 +165,7 @@ async def _price_and_store(
 def _new_order(user: User, quoted: Quote, now: datetime) -> Order:
     prices = quoted.prices
     return Order(
-        id=uuid.uuid4(),
+        id=new_order_id(now),
         user_id=user.id,
         lines=quoted.lines,
         subtotal=prices.subtotal,

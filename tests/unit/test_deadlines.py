@@ -1,0 +1,100 @@
+"""One timer for many calls, and what each of them may rely on."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from orderfood.deadlines import Deadlines
+from storage.errors import OrderNotFound, StorageUnavailable
+
+
+async def never() -> None:
+    await asyncio.Event().wait()
+
+
+async def after(seconds: float, result: str = "done") -> str:
+    await asyncio.sleep(seconds)
+    return result
+
+
+async def test_what_is_in_time_is_passed_on() -> None:
+    deadlines = Deadlines(5)
+    assert await deadlines.bound("find", after(0, "found")) == "found"
+    with pytest.raises(OrderNotFound):
+        await deadlines.bound("get", failing())
+
+
+async def failing() -> None:
+    raise OrderNotFound("none")
+
+
+async def test_what_takes_too_long_is_cancelled_and_says_so() -> None:
+    cancelled = asyncio.Event()
+
+    async def slow() -> None:
+        try:
+            await never()
+        finally:
+            cancelled.set()
+
+    with pytest.raises(StorageUnavailable, match=r"get took over 0\.05 s"):
+        await Deadlines(0.05).bound("get", slow())
+    assert cancelled.is_set()
+    await asyncio.sleep(0)  # the task itself is not cancelled: it goes on
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_each_call_has_its_own_time() -> None:
+    deadlines = Deadlines(0.2)
+    first = asyncio.create_task(deadlines.bound("first", never()))
+    await asyncio.sleep(0.15)
+    second = asyncio.create_task(deadlines.bound("second", after(0.12)))
+    third = asyncio.create_task(deadlines.bound("third", never()))
+    assert await second == "done"  # after the timer has rung for the first
+    for task in (first, third):
+        with pytest.raises(StorageUnavailable):
+            await task
+
+
+async def test_a_call_after_a_pause_is_bounded_too() -> None:
+    deadlines = Deadlines(0.05)
+    await deadlines.bound("early", after(0))
+    await asyncio.sleep(0.1)
+    with pytest.raises(StorageUnavailable):
+        await deadlines.bound("late", never())
+
+
+async def test_whoever_cancels_the_task_sees_it_cancelled() -> None:
+    task = asyncio.create_task(Deadlines(5).bound("get", never()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_cancellation_at_the_deadline_is_not_lost() -> None:
+    deadlines = Deadlines(0.01)
+    task = asyncio.create_task(deadlines.bound("get", never()))
+    await asyncio.sleep(0)
+    deadlines._calls[0].deadline = 0
+    deadlines._ring()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_bound_around_a_bound_ends_the_inner_one() -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await Deadlines(5).bound("get", never())
+
+
+async def test_what_has_ended_is_forgotten() -> None:
+    deadlines = Deadlines(60)
+    for _ in range(1000):
+        await deadlines.bound("get", after(0))
+    assert len(deadlines._calls) <= 1
