@@ -183,7 +183,9 @@ class Metrics:
             "orders_placed", "Orders placed, by the kind of their coupon.", "coupon_kind"
         )
         self._refused = self._counter("orders_refused", "Orders refused, by reason.", "reason")
-        self._value = self._histogram("order_value", "Totals of placed orders, in money.", MONEY)
+        value = self._histogram("order_value", "Totals of placed orders, in money.", MONEY)
+        self._value = _Portion(value, MONEY)
+        self._placed_since: Tally[str] = Tally()
         self._placed_with = {k: self._placed.labels(k) for k in (NO_COUPON, *map(str, CouponKind))}
         for reason in REFUSALS:
             self._refused.labels(reason)
@@ -280,7 +282,7 @@ class Metrics:
 
     def order_placed(self, order: Order, coupon: Coupon | None) -> None:
         """A new order was stored; one that is replayed is none."""
-        self._placed_with[coupon.kind.value if coupon else NO_COUPON].inc()
+        self._placed_since[coupon.kind.value if coupon else NO_COUPON] += 1
         self._value.observe(order.total / 100)
 
     def storage_called(self, operation: str, seconds: float, *, failed: bool) -> None:
@@ -305,10 +307,13 @@ class Metrics:
 
     def sample(self) -> None:
         """Brings everything up to date. Cheap enough for once a second."""
-        for kind in self._of_request.values():
-            kind.hand_on()
-        for portion in self._call.values():
+        for requests in self._of_request.values():
+            requests.hand_on()
+        for portion in (*self._call.values(), self._value):
             portion.hand_on()
+        for kind, placed in self._placed_since.items():
+            self._placed_with[kind].inc(placed)
+        self._placed_since.clear()
         for (method, route), count in self._active.items():
             self._active_requests.labels(method, route).set(count)
         in_use, limit = self._storage.connections()

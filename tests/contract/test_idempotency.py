@@ -162,6 +162,22 @@ async def test_an_expired_key_is_replaced_once(database: Database) -> None:
     assert {order.id for order in stored} == {old.id, answers[0].id}
 
 
+async def test_a_key_that_expires_within_its_batch(database: Database) -> None:
+    """The second under the key finds an expired one and is stored, and the third is a replay."""
+    before, old, new = new_order(), new_order(), new_order()
+    async with database.open() as storage:
+        await storage.add_order(before, key=new_key(seconds=-1))
+        first, second, third = await asyncio.gather(
+            storage.add_order(old, key=new_key(fingerprint="old", seconds=-1)),
+            storage.add_order(new, key=new_key()),
+            storage.add_order(new_order(), key=new_key()),
+        )
+        stored = await storage.list_orders("demo", limit=100)
+        assert await storage.find_order_by_key("demo", new_key()) == new
+    assert (first, second, third) == (old, new, new)
+    assert {order.id for order in stored} == {before.id, old.id, new.id}
+
+
 async def test_expired_keys_are_deleted_and_no_others(database: Database) -> None:
     kept = new_order()
     async with database.open() as storage:

@@ -20,7 +20,7 @@ from storage.errors import (
     ValueRejected,
 )
 from storage.records import CouponLimits, Order, OrderLine, OrderStatus, Page, Product
-from tests.contract.database import NOW, Database, new_catalogue, new_order
+from tests.contract.database import NOW, Database, new_catalogue, new_key, new_order
 
 
 async def test_an_order_reads_back_exactly(database: Database) -> None:
@@ -168,6 +168,28 @@ async def test_neighbours_fail_alone(database: Database) -> None:
         assert all(isinstance(error, StorageError) for error in failed)
         stored = await storage.list_orders("demo", limit=100)
         assert {order.id for order in stored} == {order.id for order in [taken, *good]}
+
+
+async def test_a_large_batch_stores_all_but_its_last(database: Database) -> None:
+    """What fails after much of its batch was written takes nothing with it and leaves nothing."""
+    taken = new_order()
+    good = [new_order(coupon_code=f"CODE {n % 3}") for n in range(150)]
+    keys = [new_key(f"key {n}") if n % 2 else None for n in range(150)]
+    async with database.open() as storage:
+        await storage.add_order(taken)
+        *stored, refused = await asyncio.gather(
+            *(storage.add_order(order, key=key) for order, key in zip(good, keys, strict=True)),
+            storage.add_order(replace(taken, coupon_code="CODE 0"), key=new_key("last")),
+            return_exceptions=True,
+        )
+        assert stored == good
+        assert isinstance(refused, OrderExists)
+        listed = await storage.list_orders("demo", limit=200)
+        assert {order.id: order for order in listed} == {one.id: one for one in [taken, *good]}
+        for n in range(3):
+            assert await storage.get_coupon_uses(f"CODE {n}", "demo") == (50, 50)
+        assert await storage.find_order_by_key("demo", new_key("key 149")) == good[149]
+        assert await storage.find_order_by_key("demo", new_key("last")) is None
 
 
 async def test_a_cancelled_caller_disturbs_nobody(database: Database) -> None:

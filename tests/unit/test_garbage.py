@@ -1,0 +1,86 @@
+"""Requests leave nothing for the garbage collector, which therefore may come seldom."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from fixtures import read_fixtures
+from orderfood.app import build_app
+from orderfood.catalogue import CatalogueCache
+from orderfood.front import Front
+from orderfood.handlers import Context
+from orderfood.httptools_server import Connection, HttpToolsServer, Limits
+from orderfood.observed import ObservedStorage
+from orderfood.service import Shop
+from orderfood.settings import read_settings
+from storage.memory import MemoryStorage
+
+BODY = b'{"items": [{"productId": "1", "quantity": 2}]}'
+HEAD = b"Host: shop\r\napi_key: apitest\r\n"
+REQUESTS = {
+    "list": b"GET /api/product HTTP/1.1\r\n%b\r\n" % HEAD,
+    "order": b"POST /api/order HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n%b"
+    % (HEAD, len(BODY), BODY),
+    "replay": b"POST /api/order HTTP/1.1\r\n%bIdempotency-Key: k\r\nContent-Length: %d\r\n\r\n%b"
+    % (HEAD, len(BODY), BODY),
+    "page": b"GET /api/order?limit=1 HTTP/1.1\r\n%b\r\n" % HEAD,
+}
+
+
+class Sink:
+    """Stands for a socket."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.wrote = asyncio.Event()
+
+    def write(self, data: bytes) -> None:
+        self.sent.append(data)
+        self.wrote.set()
+
+    def get_extra_info(self, name: str) -> object:
+        return None
+
+    def is_closing(self) -> bool:
+        return False
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def kept_garbage() -> Iterator[list[Any]]:
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    yield gc.garbage
+    gc.set_debug(0)
+    gc.garbage.clear()
+
+
+async def new_front() -> Front:
+    storage = ObservedStorage(MemoryStorage("memory://"))
+    await storage.replace_catalogue(read_fixtures(read_settings({}).fixtures_dir).catalogue)
+    context = Context(Shop(storage, CatalogueCache(storage)), read_settings({}))
+    await context.shop.catalogue.get()
+    return Front(build_app(context), context)
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+async def test_a_request_leaves_no_cycles(kind: str, kept_garbage: list[Any]) -> None:
+    connection, sink = Connection(HttpToolsServer(await new_front(), Limits())), Sink()
+    connection.connection_made(cast(asyncio.Transport, sink))
+    gc.collect()
+    kept_garbage.clear()  # what the preparations have left
+    for _ in range(5):
+        sink.wrote.clear()
+        connection.data_received(REQUESTS[kind])
+        await sink.wrote.wait()
+    await asyncio.sleep(0.01)
+    assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in sink.sent)
+    gc.collect()
+    assert [type(found).__name__ for found in kept_garbage] == []
