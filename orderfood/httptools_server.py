@@ -116,7 +116,7 @@ class RequestHeaders(HTTPHeaders):
         return self.lowered.get(name.lower(), default)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _lower_name(name: bytes) -> str:
     return name.decode("latin-1").lower()
 
