@@ -307,6 +307,7 @@ def test_requests_that_are_given_up_leave_nothing_behind(name: str) -> None:
                 head(Content_Length=50) + b"{",  # left in the middle of it
                 head(Content_Length=1_000_000) + b"x" * 100_000,
                 b"POST /api/order HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n",
+                b"GET /api/product HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nx",
             ):
                 with socket_to(server) as connection:
                     connection.sendall(request)
