@@ -28,6 +28,14 @@ class _Call:
         self.cancelling = task.cancelling()
         self.expired = False
 
+    def take_back(self) -> bool:
+        """Takes the cancellation of a call that has run out back, once; whether there was one, and
+        nobody else's with it."""
+        if not self.expired or self.task is None:
+            return False
+        self.expired = False
+        return self.task.uncancel() <= self.cancelling
+
 
 class Deadlines:
     """Bounds calls to so many seconds."""
@@ -44,10 +52,11 @@ class Deadlines:
         try:
             return await awaitable
         except asyncio.CancelledError as error:
-            if not call.expired or self._cancelled_by_others(call):
-                raise
-            raise StorageUnavailable(f"{name} took over {self._seconds} s") from error
+            if call.take_back():
+                raise StorageUnavailable(f"{name} took over {self._seconds} s") from error
+            raise
         finally:
+            call.take_back()
             call.task = None
 
     def _begin(self) -> _Call:
@@ -61,12 +70,6 @@ class Deadlines:
         if self._timer is None:
             self._timer = loop.call_at(call.deadline, self._ring)
         return call
-
-    @staticmethod
-    def _cancelled_by_others(call: _Call) -> bool:
-        """Takes our own request to cancel back; whether somebody else has asked, too."""
-        task = call.task
-        return task is not None and task.uncancel() > call.cancelling
 
     def _ring(self) -> None:
         """Ends what is over time, and sets the timer for the oldest of the rest."""

@@ -150,6 +150,7 @@ class Dispatch(HTTPMessageDelegate):
 
     def finish(self) -> None:
         assert self._handler is not None
+        self._handler.body_is_complete()
         if self._whole_with is not None:
             _start(self._handler, self._whole_with)
         elif not self._handler.request._body_future.done():

@@ -232,6 +232,7 @@ class ApiHandler(RequestHandler):
         self._refused = False
         self._close_after = False
         self._body_complete = False
+        self._logged = False
         self.in_flight = True
         self.context.active += 1
         self.context.observer.begin(self.method, self.route)
@@ -357,11 +358,18 @@ class ApiHandler(RequestHandler):
             return asyncio.ensure_future(self._refuse(HTTPError(413)))
         return None
 
+    def body_is_complete(self) -> None:
+        """The whole request has come: from now on it is answered, whether its client stays or
+        not."""
+        self._body_complete = True
+
     async def _refuse(self, error: Exception) -> None:
         """Answers now. A body that is still to come is thrown away as it comes: a small one to
         its end, so that the connection can be kept, of others what comes in a moment."""
         self._refused = True
         self._body.clear()
+        if not self.in_flight:  # the client has left meanwhile
+            return
         self.write_failure(error)
         with suppress(StreamClosedError):
             if self._client_waits():
@@ -395,7 +403,6 @@ class ApiHandler(RequestHandler):
     # --- the answer ---
 
     async def _answer(self, *path: str) -> None:
-        self._body_complete = True
         if not self._refused:
             await getattr(self, _OPERATIONS[self.method])(*path)
         if self.context.draining and not self._headers_written:
@@ -478,6 +485,9 @@ class ApiHandler(RequestHandler):
 
     def on_finish(self) -> None:
         self._end()
+        # its traceback leads back here: a cycle that would keep the body, too
+        self.error = None
+        self._body.clear()
 
     def on_connection_close(self) -> None:
         super().on_connection_close()  # ends who still waits for the body
@@ -494,6 +504,9 @@ class ApiHandler(RequestHandler):
 
     def log(self) -> None:
         """Tells how the request has ended: once for each that began."""
+        if self._logged:
+            return
+        self._logged = True
         self.context.observer.end(
             self.method,
             self.route,

@@ -84,8 +84,11 @@ class RequestHeaders(HTTPHeaders):
         self._raw = raw
         lowered: dict[str, str] = {}
         for key, value in raw:
-            name, text = _lower_name(key), value.decode("latin-1")
-            lowered[name] = f"{lowered[name]},{text}" if name in lowered else text
+            name = _lower_name(key)
+            if name in lowered:
+                lowered = _joined(raw)
+                break
+            lowered[name] = value.decode("latin-1")
         self.lowered = lowered
         """Their values by lower-case name; those of one name are joined by commas."""
 
@@ -114,6 +117,13 @@ class RequestHeaders(HTTPHeaders):
         if "_as_list" in self.__dict__:
             return super().get(name, default)
         return self.lowered.get(name.lower(), default)
+
+
+def _joined(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    values: dict[str, list[str]] = {}
+    for key, value in raw:
+        values.setdefault(_lower_name(key), []).append(value.decode("latin-1"))
+    return {name: ",".join(texts) for name, texts in values.items()}
 
 
 @lru_cache(maxsize=256)
@@ -338,7 +348,9 @@ class Connection(asyncio.Protocol):
         self._most_head_bytes = 0
         self._in_head = False
         self._refusal: bytes | None = None
+        self._client_has_ended = False
         self._deaf = False
+        self._ended = False
         self._reading = True
         self._pumping = False
         self._drained: asyncio.Future[None] | None = None
@@ -388,8 +400,11 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A client that has sent all it will may still wait for its answers."""
-        waits = any(exchange.complete for exchange in self._exchanges)
-        return waits and not self._deaf
+        self._client_has_ended = True
+        return self._has_whole_request() and not self._deaf
+
+    def _has_whole_request(self) -> bool:
+        return any(exchange.complete for exchange in self._exchanges)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
@@ -436,11 +451,11 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         if self._refusal is not None:
             return
-        headers = RequestHeaders(self._raw_headers)
-        version = _VERSIONS.get(self._parser.get_http_version())
         if self._head_is_too_large():
             self._refuse(_TOO_LARGE)
             return
+        headers = RequestHeaders(self._raw_headers)
+        version = _VERSIONS.get(self._parser.get_http_version())
         if version is None or not _is_framed(headers.lowered):
             self._refuse(_BAD_REQUEST)
             return
@@ -486,8 +501,10 @@ class Connection(asyncio.Protocol):
         try:
             while self._exchanges and self._step(self._exchanges[0]):
                 pass
-            if self._refusal is not None and not self._unanswered():
+            if self._refusal is not None and not self._has_whole_request():
                 self._answer_refusal()
+            if self._client_has_ended and not self._has_whole_request():
+                self.close()  # what has begun and is not whole will never be
         except HTTPInputError:
             self._exchanges.clear()
             self._refuse(_BAD_REQUEST)
@@ -522,10 +539,6 @@ class Connection(asyncio.Protocol):
         self._set_deadline()
         return True
 
-    def _unanswered(self) -> bool:
-        """Whether a whole request came before the one that is refused."""
-        return any(exchange.complete for exchange in self._exchanges)
-
     def _refuse(self, answer: bytes) -> None:
         if self._refusal is None:
             self._refusal = answer
@@ -545,7 +558,9 @@ class Connection(asyncio.Protocol):
         self.linger()
 
     def _set_deadline(self) -> None:
-        if self._exchanges:
+        if self._receiving is not None:
+            self.deadline = self.loop.time() + self.server.limits.body_seconds
+        elif self._exchanges:
             self.deadline = _NEVER
         else:
             self.deadline = self.loop.time() + self.server.limits.idle_seconds
@@ -568,7 +583,7 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> asyncio.Future[None]:
         """Sends; the future ends when the client has taken enough of it."""
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self._ended or self._transport.is_closing():
             closed: asyncio.Future[None] = self.loop.create_future()
             closed.set_exception(StreamClosedError())
             closed.exception()  # whoever does not wait need not know
@@ -603,6 +618,7 @@ class Connection(asyncio.Protocol):
         self._deaf = True
         if self._transport is None or self._transport.is_closing():
             return
+        self._ended = True
         with suppress(OSError, RuntimeError):
             self._transport.write_eof()
         self.deadline = self.loop.time() + LINGER_SECONDS

@@ -298,6 +298,24 @@ def test_a_client_that_leaves_in_the_middle_harms_nobody(server: RunningServer) 
         assert client.order(BODY).status == 200
 
 
+CHUNKED_WITHOUT_KEY = (
+    b"POST /api/order HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n\r\n"
+)
+
+
+def test_half_a_request_behind_a_whole_one_ends_with_its_client() -> None:
+    body = json.dumps(BODY).encode()
+    with serving("memory://", DRAIN_SECONDS=0.2) as server:
+        with socket_to(server) as connection:
+            connection.sendall(head(Content_Length=len(body)) + body)
+            connection.sendall(head(Content_Length=50) + b"{")
+            connection.shutdown(socket.SHUT_WR)
+            answered = b"".join(iter(lambda: connection.recv(4096), b""))
+        assert answered.startswith(b"HTTP/1.1 200 ")
+        assert server.stop() == 0
+    assert [line for line in server.lines if "cut off" in line["message"]] == []
+
+
 @pytest.mark.parametrize("name", ["httptools", "tornado"])
 def test_requests_that_are_given_up_leave_nothing_behind(name: str) -> None:
     with serving("memory://", HTTP_SERVER=name, DRAIN_SECONDS=0.2) as server:
@@ -308,6 +326,7 @@ def test_requests_that_are_given_up_leave_nothing_behind(name: str) -> None:
                 head(Content_Length=1_000_000) + b"x" * 100_000,
                 b"POST /api/order HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n",
                 b"GET /api/product HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nx",
+                CHUNKED_WITHOUT_KEY,
             ):
                 with socket_to(server) as connection:
                     connection.sendall(request)

@@ -87,6 +87,20 @@ async def test_a_cancellation_at_the_deadline_is_not_lost() -> None:
         await task
 
 
+async def test_a_cancellation_that_became_another_error_is_taken_back() -> None:
+    async def translating() -> None:
+        try:
+            await never()
+        except asyncio.CancelledError:
+            raise OrderNotFound("of its own") from None
+
+    with pytest.raises(OrderNotFound):
+        await Deadlines(0.01).bound("get", translating())
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
 async def test_a_bound_around_a_bound_ends_the_inner_one() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.02):

@@ -22,13 +22,31 @@ from storage.memory import MemoryStorage
 
 BODY = b'{"items": [{"productId": "1", "quantity": 2}]}'
 HEAD = b"Host: shop\r\napi_key: apitest\r\n"
+BAD = b'{"items": [], "more": "%b"}' % (b"x" * 100_000)
+UNKNOWN = b'{"items": [{"productId": "999", "quantity": 2}]}'
+
+
+def post(body: bytes, head: bytes = HEAD) -> bytes:
+    return b"POST /api/order HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+
+
+def get(target: bytes) -> bytes:
+    return b"GET %b HTTP/1.1\r\n%b\r\n" % (target, HEAD)
+
+
 REQUESTS = {
-    "list": b"GET /api/product HTTP/1.1\r\n%b\r\n" % HEAD,
-    "order": b"POST /api/order HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n%b"
-    % (HEAD, len(BODY), BODY),
-    "replay": b"POST /api/order HTTP/1.1\r\n%bIdempotency-Key: k\r\nContent-Length: %d\r\n\r\n%b"
-    % (HEAD, len(BODY), BODY),
-    "page": b"GET /api/order?limit=1 HTTP/1.1\r\n%b\r\n" % HEAD,
+    "list": (200, get(b"/api/product")),
+    "order": (200, post(BODY)),
+    "replay": (200, post(BODY, HEAD + b"Idempotency-Key: k\r\n")),
+    "page": (200, get(b"/api/order?limit=1")),
+    "no JSON": (400, post(b"{")),
+    "not of the schema": (400, post(BAD)),
+    "not of the schema, short": (400, post(b"{}")),
+    "unknown product": (422, post(UNKNOWN)),
+    "no key": (401, post(BODY, b"Host: shop\r\n")),
+    "no such order": (404, get(b"/api/order/x")),
+    "no such route": (404, get(b"/nowhere")),
+    "no such method": (405, b"DELETE /api/order HTTP/1.1\r\n%b\r\n" % HEAD),
 }
 
 
@@ -76,11 +94,12 @@ async def test_a_request_leaves_no_cycles(kind: str, kept_garbage: list[Any]) ->
     connection.connection_made(cast(asyncio.Transport, sink))
     gc.collect()
     kept_garbage.clear()  # what the preparations have left
+    status, request = REQUESTS[kind]
     for _ in range(5):
         sink.wrote.clear()
-        connection.data_received(REQUESTS[kind])
+        connection.data_received(request)
         await sink.wrote.wait()
     await asyncio.sleep(0.01)
-    assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in sink.sent)
+    assert all(answer.startswith(b"HTTP/1.1 %d " % status) for answer in sink.sent if answer)
     gc.collect()
     assert [type(found).__name__ for found in kept_garbage] == []
