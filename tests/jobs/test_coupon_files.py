@@ -252,7 +252,7 @@ def read_terminal(file: int) -> bytes:
 
 def test_programs_start_without_numpy() -> None:
     code = (
-        "import sys, orderfood.__main__, scripts.load;"
+        "import sys, orderfood.__main__, scripts.loading;"
         "sys.exit(bool({'numpy', 'isal', 'tqdm'} & sys.modules.keys()))"
     )
     subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(SOURCE)}, check=True)

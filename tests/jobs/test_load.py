@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from tests.jobs.jobs import (
     start_job,
     write_entries,
 )
+from tests.processes import PATIENCE
 
 
 def counts(lines: list[str]) -> dict[str, str]:
@@ -203,3 +206,17 @@ def test_a_load_that_waits_begins_when_the_schema_is_there(shared_url: str) -> N
 
 def test_a_load_that_does_not_wait_says_what_to_run(shared_url: str) -> None:
     assert "run database-migration first" in run_job("load", STORAGE_URL=shared_url).stderr
+
+
+def test_it_gives_way_to_whoever_serves(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/empty.db"
+    process = start_job("load", "--wait-for-schema", STORAGE_URL=url)
+    try:
+        wanted = min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
+        deadline = time.monotonic() + PATIENCE
+        while os.getpriority(os.PRIO_PROCESS, process.pid) != wanted:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.communicate()

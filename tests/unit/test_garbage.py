@@ -55,6 +55,7 @@ class Sink:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
+        self.closed = asyncio.Event()
         self.wrote = asyncio.Event()
 
     def write(self, data: bytes) -> None:
@@ -65,7 +66,10 @@ class Sink:
         return None
 
     def is_closing(self) -> bool:
-        return False
+        return self.closed.is_set()
+
+    def close(self) -> None:
+        self.closed.set()
 
     def set_write_buffer_limits(self, high: int) -> None:
         """Nothing."""
@@ -102,4 +106,8 @@ async def test_a_request_leaves_no_cycles(kind: str, kept_garbage: list[Any]) ->
     await asyncio.sleep(0.01)
     assert all(answer.startswith(b"HTTP/1.1 %d " % status) for answer in sink.sent if answer)
     gc.collect()
-    assert [type(found).__name__ for found in kept_garbage] == []
+    assert [type(found).__name__ for found in kept_garbage if is_ours(found)] == []
+
+
+def is_ours(found: object) -> bool:
+    return type(found).__module__.partition(".")[0] in ("orderfood", "storage", "tornado")

@@ -41,22 +41,52 @@ class Ends(RequestObserver):
         self.statuses.append(status)
 
 
+class Shopper:
+    """A shop whose store is slow, and a client of it."""
+
+    def __init__(self) -> None:
+        self.storage, self.observer, self.sink = SlowStorage(), Ends(), Sink()
+        shop = Shop(self.storage, CatalogueCache(self.storage))
+        self.context = Context(shop, read_settings({}), observer=self.observer)
+        front = Front(build_app(self.context), self.context)
+        self.connection = Connection(HttpToolsServer(front, Limits()))
+        self.connection.connection_made(cast(asyncio.Transport, self.sink))
+
+    async def fill(self) -> None:
+        fixtures = read_fixtures(read_settings({}).fixtures_dir)
+        await self.storage.replace_catalogue(fixtures.catalogue)
+
+    async def wait_until_idle(self) -> None:
+        async with asyncio.timeout(10):
+            while self.context.active:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
 async def test_it_is_answered_and_counted_once() -> None:
-    storage, observer = SlowStorage(), Ends()
-    await storage.replace_catalogue(read_fixtures(read_settings({}).fixtures_dir).catalogue)
-    context = Context(Shop(storage, CatalogueCache(storage)), read_settings({}), observer=observer)
-    server = HttpToolsServer(Front(build_app(context), context), Limits())
-    connection, sink = Connection(server), Sink()
-    connection.connection_made(cast(asyncio.Transport, sink))
-    connection.data_received(post(BODY))
+    shopper = Shopper()
+    await shopper.fill()
+    shopper.connection.data_received(post(BODY))
     await asyncio.sleep(0.01)
-    assert context.active == 1
-    connection.connection_lost(ConnectionResetError())
-    assert context.active == 1  # the drain waits for it
-    storage.open.set()
+    assert shopper.context.active == 1
+    shopper.connection.connection_lost(ConnectionResetError())
+    assert shopper.context.active == 1  # the drain waits for it
+    shopper.storage.open.set()
+    await shopper.wait_until_idle()
+    assert shopper.observer.statuses == [200]
+    assert len(await shopper.storage.list_orders("demo", limit=10)) == 1
+    assert shopper.sink.sent == []
+
+
+async def test_half_a_request_behind_it_ends_with_its_client() -> None:
+    shopper = Shopper()
+    await shopper.fill()
+    shopper.connection.data_received(post(BODY) + post(BODY)[:-1])
+    await asyncio.sleep(0.01)
+    assert shopper.connection.eof_received()  # the whole one is to be answered
+    shopper.storage.open.set()
     async with asyncio.timeout(10):
-        while context.active:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    assert observer.statuses == [200]
-    assert len(await storage.list_orders("demo", limit=10)) == 1
-    assert sink.sent == []
+        await shopper.sink.closed.wait()
+    shopper.connection.connection_lost(None)
+    await shopper.wait_until_idle()
+    assert [answer[:12] for answer in shopper.sink.sent] == [b"HTTP/1.1 200"]
+    assert len(await shopper.storage.list_orders("demo", limit=10)) == 1
