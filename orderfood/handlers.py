@@ -204,8 +204,7 @@ class ApiHandler(RequestHandler):
 
     def __init__(self, application: Application, request: HTTPServerRequest) -> None:
         # All that Tornado's own does, which is not called, but for the namespaces of its templates:
-        # they cost a twentieth of an order, and tie the handler into a knot that only the garbage
-        # collector undoes.
+        # they cost a twentieth of an order.
         self.application = application
         self.request = request
         self._headers_written = False
