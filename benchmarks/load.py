@@ -32,7 +32,6 @@ READS = ("list", "one", "304")
 ORDERS = ("new", "replay", "coupon")
 SCENARIOS = (*READS, *ORDERS, "mix")
 
-
 JUDGED_SECONDS = 1
 """How long answers are judged before a run is timed."""
 

@@ -1,8 +1,8 @@
 """One deadline for many calls, all of which may take equally long.
 
-A timer for each, as asyncio.timeout has it, is made and taken back tens of thousands of times a
-second, and hardly one ever rings. But calls with one limit run out in the order in which they
-began: one timer, for the oldest of them, is enough.
+A timer for each, as asyncio.timeout has it, is made and taken back thousands of times a second,
+and hardly one ever rings. But calls with one limit run out in the order in which they began: one
+timer, for the oldest of them, is enough.
 """
 
 from __future__ import annotations

@@ -424,11 +424,11 @@ class ApiHandler(RequestHandler):
         self.set_header("Access-Control-Max-Age", "600")
         self.clear_header("Content-Type")
 
-    def write_json(self, value: str | dict[str, object], cache: str = "no-store") -> None:
-        """Answers with a JSON body: of a text that is JSON already, or of a value."""
+    def write_json(self, value: object, cache: str = "no-store") -> None:
+        """Answers with a JSON body."""
         self._headers["Content-Type"] = wire.JSON_TYPE
         self._headers["Cache-Control"] = cache
-        self.write(value.encode() if isinstance(value, str) else wire.encode_json(value))
+        self.write(wire.encode_json(value))
 
     def write_encoded(self, encoded: Encoded, content_type: str = wire.JSON_TYPE) -> None:
         """Answers with a body that is ready to send, or with 304 where the client has it."""
@@ -638,7 +638,8 @@ class OrdersHandler(BasketHandler):
         orders, following = await service.list_orders(
             self.context.shop, self.known_user, limit, cursor
         )
-        self.write_json(wire.page_json(orders, following))
+        page: dict[str, object] = {"orders": [wire.order_json(order) for order in orders]}
+        self.write_json(page if following is None else page | {"nextCursor": following})
 
 
 class OrderHandler(BasketHandler):

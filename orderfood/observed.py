@@ -58,7 +58,7 @@ class ObservedStorage(Storage):
         inner.around_commit = self._around_commit
 
     async def _call(self, operation: str, call: Awaitable[T]) -> T:
-        if telemetry.is_untraced():
+        if telemetry.is_untraced() or not telemetry.current_span().is_recording():
             return await self._measured(operation, call)
         with telemetry.span(
             f"storage.{operation}",

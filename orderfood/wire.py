@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import (
@@ -208,62 +207,50 @@ def money(cents: int) -> float:
     return cents / 100
 
 
-@lru_cache(maxsize=4096)
-def _quoted(text: str) -> str:
-    return dumps(text)
-
-
-def product_json(product: Product) -> str:
-    """A Product of the contract. Products, quotes and orders are put together by hand, which takes
-    a third of the time that dicts and an encoder take; tests/unit/test_wire.py reads them back."""
-    return (
-        f'{{"id":"{product.id}","name":{_quoted(product.name)},"price":{money(product.price)},'
-        f'"category":{_quoted(product.category)}}}'
-    )
+def product_json(product: Product) -> dict[str, object]:
+    """A Product of the contract."""
+    return {
+        "id": str(product.id),
+        "name": product.name,
+        "price": money(product.price),
+        "category": product.category,
+    }
 
 
 def encode_product(product: Product) -> Encoded:
     """One product, ready to send."""
-    return encoded(product_json(product))
+    return encoded(dumps(product_json(product)))
 
 
 def encode_products(products: Sequence[Product]) -> Encoded:
     """The menu, ready to send."""
-    return encoded(f"[{','.join(map(product_json, products))}]")
+    return encoded(dumps([product_json(product) for product in products]))
 
 
-def _priced_json(
+def quote_json(
     lines: Sequence[OrderLine], coupon_code: str | None, prices: Prices | Order
-) -> str:
-    """The members that an order and a quote have in common: lines, coupon and prices."""
-    items = [f'{{"productId":"{line.product.id}","quantity":{line.quantity}}}' for line in lines]
-    products = [product_json(line.product) for line in lines]
-    coupon = "" if coupon_code is None else f'"couponCode":{_quoted(coupon_code)},'
-    return (
-        f'"items":[{",".join(items)}],"products":[{",".join(products)}],{coupon}'
-        f'"subtotal":{money(prices.subtotal)},"discounts":{money(prices.discounts)},'
-        f'"total":{money(prices.total)}'
-    )
+) -> dict[str, object]:
+    """What an order and a quote have in common: lines, coupon and prices."""
+    coupon = {"couponCode": coupon_code} if coupon_code is not None else {}
+    return {
+        "items": [{"productId": str(line.product.id), "quantity": line.quantity} for line in lines],
+        "products": [product_json(line.product) for line in lines],
+        **coupon,
+        "subtotal": money(prices.subtotal),
+        "discounts": money(prices.discounts),
+        "total": money(prices.total),
+    }
 
 
-def quote_json(lines: Sequence[OrderLine], coupon_code: str | None, prices: Prices) -> str:
-    """What a basket would cost."""
-    return f"{{{_priced_json(lines, coupon_code, prices)}}}"
-
-
-def order_json(order: Order) -> str:
+def order_json(order: Order) -> dict[str, object]:
     """An Order of the contract; createdAt is RFC 3339 in UTC with its offset."""
-    return (
-        f'{{"id":"{order.id}","status":"{order.status.value}","version":{order.version},'
-        f"{_priced_json(order.lines, order.coupon_code, order)},"
-        f'"createdAt":"{order.created_at.isoformat(timespec="microseconds")}"}}'
-    )
-
-
-def page_json(orders: Iterable[Order], following: str | None) -> str:
-    """Some orders, and the cursor of those that follow, if any do."""
-    cursor = "" if following is None else f',"nextCursor":{dumps(following)}'
-    return f'{{"orders":[{",".join(map(order_json, orders))}]{cursor}}}'
+    return {
+        "id": str(order.id),
+        "status": order.status.value,
+        "version": order.version,
+        **quote_json(order.lines, order.coupon_code, order),
+        "createdAt": order.created_at.isoformat(timespec="microseconds"),
+    }
 
 
 def error_json(
