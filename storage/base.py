@@ -23,7 +23,7 @@ from storage.records import (
     VersionedCatalogue,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The newest migration that this code relies on; a test holds it against migrations/."""
 
 MIGRATION_TIMEOUT = 60.0

@@ -12,12 +12,18 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One dish of the menu. ``price`` is in cents; ``id`` is a positive int64."""
+    """One dish of the menu. ``price`` is in cents; ``id`` is a positive int64.
+
+    What is None is not known: ``allergens`` that are empty say that there are none.
+    """
 
     id: int
     name: str
     price: int
     category: str
+    description: str | None = None
+    image: str | None = None
+    allergens: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

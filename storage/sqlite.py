@@ -76,12 +76,20 @@ from storage.rows import (
     check_fingerprint,
     read_coupon,
     read_orders,
+    read_product,
     write_coupon,
+    write_details,
 )
 from storage.statements import split
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+
+WITH_LINES = (
+    " LEFT JOIN order_lines AS l ON l.order_number = o.number"
+    " LEFT JOIN order_line_details AS d"
+    " ON d.order_number = l.order_number AND d.position = l.position"
+)
 
 ORDER_LOCK_SECONDS = 5.0
 """How long an order waits for another process that writes; a caller would not wait longer."""
@@ -581,7 +589,10 @@ def _read_catalogue(db: sqlite3.Connection) -> VersionedCatalogue:
 
 
 def _stored_catalogue(db: sqlite3.Connection) -> Catalogue:
-    products = db.execute("SELECT id, name, price, category FROM products ORDER BY id")
+    products = db.execute(
+        "SELECT id, name, price, category, details FROM products"
+        " LEFT JOIN product_details ON product_id = id ORDER BY id"
+    )
     file_coupon, coupons = None, []
     for row in db.execute(f"SELECT {COUPON_COLUMNS} FROM coupons ORDER BY code COLLATE BINARY"):
         coupon = read_coupon(row, _to_time)
@@ -590,7 +601,7 @@ def _stored_catalogue(db: sqlite3.Connection) -> Catalogue:
         else:
             file_coupon = coupon
     return Catalogue(
-        products=tuple(Product(*row) for row in products),
+        products=tuple(read_product(*row) for row in products),
         users=_stored_users(db),
         coupons=tuple(coupons),
         file_coupon=file_coupon,
@@ -712,6 +723,10 @@ def _write_products(db: sqlite3.Connection, products: Difference[Product]) -> No
     db.executemany(
         "INSERT INTO products VALUES (?, ?, ?, ?)",
         ((one.id, one.name, one.price, one.category) for one in products.fresh),
+    )
+    db.executemany(
+        "INSERT INTO product_details VALUES (?, ?)",
+        ((one.id, details) for one in products.fresh if (details := write_details(one))),
     )
 
 
@@ -875,13 +890,17 @@ def _insert_order(db: sqlite3.Connection, order: Order, *, counted: bool) -> Non
             for position, line in enumerate(order.lines)
         ),
     )
+    for position, line in enumerate(order.lines):
+        if details := write_details(line.product):
+            db.execute(
+                "INSERT INTO order_line_details VALUES (?, ?, ?)", (number, position, details)
+            )
 
 
 def _get_order(db: sqlite3.Connection, user_id: str, order_id: UUID) -> Order:
     rows = db.execute(
         f"SELECT {JOINED_COLUMNS} FROM orders AS o"
-        " LEFT JOIN order_lines AS l ON l.order_number = o.number"
-        " WHERE o.id = ? AND o.user_id = ? ORDER BY l.position",
+        f"{WITH_LINES} WHERE o.id = ? AND o.user_id = ? ORDER BY l.position",
         (str(order_id), user_id),
     )
     for order in _orders_of(rows):
@@ -900,8 +919,7 @@ def _list_orders(
     rows = db.execute(
         f"SELECT {JOINED_COLUMNS} FROM (SELECT * FROM orders WHERE user_id = :user_id {behind}"
         " ORDER BY created_at DESC, id DESC LIMIT :limit) AS o"
-        " LEFT JOIN order_lines AS l ON l.order_number = o.number"
-        " ORDER BY o.created_at DESC, o.id DESC, l.position",
+        f"{WITH_LINES} ORDER BY o.created_at DESC, o.id DESC, l.position",
         parameters,
     )
     return _orders_of(rows)
