@@ -150,7 +150,7 @@ async def prepare_storage(storage: Storage, settings: Settings) -> None:
     await require_schema(storage)
     if storage.backend == "memory":
         loaded = read_fixtures(settings.fixtures_dir)
-        async with coupon_codes(loaded.coupon_files, settings) as codes:
+        async with coupon_codes(loaded, settings) as codes:
             await storage.replace_catalogue(
                 loaded.catalogue, codes=codes, sample_orders=loaded.sample_orders
             )

@@ -35,7 +35,7 @@ async def _load(settings: Settings, arguments: argparse.Namespace) -> None:
     current_span().set_attribute("db.system.name", storage.backend)
     fixtures = read_fixtures(settings.fixtures_dir)
     if storage.backend == "memory":
-        async with coupon_codes(fixtures.coupon_files, settings):
+        async with coupon_codes(fixtures, settings):
             pass
         say(logger, "memory:// is loaded by order-food itself: the fixtures are fine, that is all")
         return
@@ -59,9 +59,7 @@ async def replace(
         await (wait_for_schema if wait else require_schema)(storage)
         async with AsyncExitStack() as stack:
             with span("dataload.readCoupons", {"coupon_files.count": len(fixtures.coupon_files)}):
-                codes = await stack.enter_async_context(
-                    coupon_codes(fixtures.coupon_files, settings)
-                )
+                codes = await stack.enter_async_context(coupon_codes(fixtures, settings))
             with watching() as watch:
                 report = await storage.replace_catalogue(
                     fixtures.catalogue,
