@@ -16,7 +16,7 @@ from uuid import UUID
 
 import asyncpg
 
-from storage.base import MIGRATION_TIMEOUT, Storage, Watch
+from storage.base import MIGRATION_TIMEOUT, Approve, Storage, Watch
 from storage.batches import Batcher, together_or_alone
 from storage.catalogues import (
     CatalogueDifference,
@@ -24,7 +24,9 @@ from storage.catalogues import (
     CodesFailed,
     Difference,
     compare,
+    losses,
     normalized,
+    unapproved,
     unwatched,
 )
 from storage.errors import (
@@ -279,8 +281,15 @@ class PostgresStorage(Storage):
         sample_orders: Sequence[Order] = (),
         dry_run: bool = False,
         watch: Watch | None = None,
+        approve: Approve | None = None,
     ) -> LoadReport:
-        load = _Load(normalized(catalogue), CodeReader(codes), sample_orders, watch or unwatched)
+        load = _Load(
+            normalized(catalogue),
+            CodeReader(codes),
+            sample_orders,
+            watch or unwatched,
+            approve or unapproved,
+        )
         report: list[LoadReport] = []
         try:
             async with self._transaction(LOAD_LOCK, LOAD_SECONDS) as connection:
@@ -539,6 +548,7 @@ class _Load(NamedTuple):
     codes: CodeReader
     sample_orders: Sequence[Order]
     watch: Watch
+    approve: Approve
 
 
 async def _replace_catalogue(connection: Connection, load: _Load, dry_run: bool) -> LoadReport:
@@ -546,8 +556,10 @@ async def _replace_catalogue(connection: Connection, load: _Load, dry_run: bool)
     before, watch = await _catalogue_version(connection), load.watch
     watch("coupons", None)
     await _stage(connection, load.codes)
-    differs = compare(await _stored_catalogue(connection), load.wanted)
+    stored = await _stored_catalogue(connection)
     codes = await _swap_codes(connection)
+    load.approve(losses(stored, load.wanted, codes))
+    differs = compare(stored, load.wanted)
     await _write_coupons(connection, differs, load.wanted)
     watch("coupons", differs.coupon_changes(codes))
     watch("products", None)

@@ -182,6 +182,29 @@ class LoadReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Loss:
+    """How many of ``before`` a load takes away, and some of their names."""
+
+    before: int
+    gone: int
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What a load takes from the shop."""
+
+    products: Loss
+    keys: Loss
+    """Named by their users."""
+    codes: Loss
+    """Codes of the coupon files and named coupons together."""
+    file_codes: Loss
+    prices: Loss
+    """Of the products that stay: those that cost a tenth or less of what they did."""
+
+
+@dataclass(frozen=True, slots=True)
 class Migration:
     """One step of the schema. ``name`` is the file's without its ending (0001_create_tables),
     ``version`` its number, ``checksum`` the hex SHA-256 of its text."""

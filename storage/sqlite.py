@@ -25,7 +25,7 @@ from uuid import UUID
 
 import aiosqlite
 
-from storage.base import MIGRATION_TIMEOUT, Storage, Watch
+from storage.base import MIGRATION_TIMEOUT, Approve, Storage, Watch
 from storage.batches import Batcher, together_or_alone
 from storage.catalogues import (
     CatalogueDifference,
@@ -33,7 +33,9 @@ from storage.catalogues import (
     CodesFailed,
     Difference,
     compare,
+    losses,
     normalized,
+    unapproved,
     unwatched,
 )
 from storage.errors import (
@@ -228,6 +230,7 @@ class SQLiteStorage(Storage):
         sample_orders: Sequence[Order] = (),
         dry_run: bool = False,
         watch: Watch | None = None,
+        approve: Approve | None = None,
     ) -> LoadReport:
         wanted, reader, watch = normalized(catalogue), CodeReader(codes), watch or unwatched
         async with self._extra_connection(LOAD_LOCK_SECONDS) as connection:
@@ -238,7 +241,7 @@ class SQLiteStorage(Storage):
                     await _run(connection, _stage, chunk)
             except CodesFailed as failed:
                 raise failed.error from failed.error.__cause__
-            load = _Load(wanted, sample_orders, watch)
+            load = _Load(wanted, sample_orders, watch, approve or unapproved)
             return await _run(connection, _replace_catalogue, load, dry_run)
 
     # --- orders ---
@@ -648,6 +651,7 @@ class _Load(NamedTuple):
     wanted: Catalogue
     sample_orders: Sequence[Order]
     watch: Watch
+    approve: Approve
 
 
 def _replace_catalogue(db: sqlite3.Connection, load: _Load, dry_run: bool) -> LoadReport:
@@ -667,7 +671,9 @@ def _replace_catalogue(db: sqlite3.Connection, load: _Load, dry_run: bool) -> Lo
 def _swap_catalogue(db: sqlite3.Connection, load: _Load, codes: Change) -> Mapping[str, Change]:
     """Part by part, within a transaction. The coupons' has begun with the staging of the codes."""
     watch = load.watch
-    differs = compare(_stored_catalogue(db), load.wanted)
+    stored = _stored_catalogue(db)
+    load.approve(losses(stored, load.wanted, codes))
+    differs = compare(stored, load.wanted)
     _swap_codes(db)
     _write_coupons(db, differs, load.wanted)
     watch("coupons", differs.coupon_changes(codes))

@@ -87,7 +87,18 @@ FIXTURES = closed(
             {
                 "type": "array",
                 "minItems": 1,
-                "items": closed({"id": PRODUCT_ID, "name": NAME, "price": MONEY, "category": NAME}),
+                "items": closed(
+                    {
+                        "id": PRODUCT_ID,
+                        "name": NAME,
+                        "price": MONEY,
+                        "category": NAME,
+                        "description": NAME,
+                        "image": NAME,
+                        "allergens": {"type": "array", "items": NAME},
+                    },
+                    optional=("description", "image", "allergens"),
+                ),
             }
         ),
         "coupons": nullable({"type": "array", "items": {"type": "object", "required": ["code"]}}),
@@ -200,7 +211,7 @@ DATABASE_LOAD = {
             "suspend": FLAG,
         }
     ),
-    "job": closed({"enabled": FLAG}),
+    "job": closed({"enabled": FLAG, "force": FLAG}),
     "activeDeadlineSeconds": POSITIVE,
     "persistence": closed({"claim": NAME}),
     "test": closed({"url": NAME, **TEST_KEY}),

@@ -87,7 +87,7 @@ def test_a_code_that_leaves_the_files_is_gone_and_its_orders_stay(
             path.unlink()
         (menu / "coupons" / "one").write_text("BIRTHDAY\nHAPPYHRS\n")
         (menu / "coupons" / "two").write_text("BIRTHDAY\n")
-        done = run("database-load", STORAGE_URL=database_url, FIXTURES_DIR=menu)
+        done = run("database-load", "--force", STORAGE_URL=database_url, FIXTURES_DIR=menu)
         assert done.returncode == 0, done.stderr
         time.sleep(1.0)
         assert order(client, "HAPPYHRS").status == 422

@@ -73,7 +73,7 @@ async def test_a_folder_of_fixtures_without_coupon_files_has_no_codes(
 ) -> None:
     shutil.rmtree(folder / "coupons")
     (folder / "coupon_files.json").unlink()
-    lines = run_well("load", STORAGE_URL=loaded, FIXTURES_DIR=str(folder))
+    lines = run_well("load", "--force", STORAGE_URL=loaded, FIXTURES_DIR=str(folder))
     assert "coupon_codes: 0 added, 0 changed, 8 removed, 0 unchanged" in lines
     assert (await read_catalogue(loaded)).catalogue.file_coupon is None
 
