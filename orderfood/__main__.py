@@ -149,7 +149,7 @@ async def prepare_storage(storage: Storage, settings: Settings) -> None:
     there the fixtures are loaded here. Raises SchemaOutdated, FixtureError."""
     await require_schema(storage)
     if storage.backend == "memory":
-        loaded = read_fixtures(settings.fixtures_dir)
+        loaded = await asyncio.to_thread(read_fixtures, settings.fixtures_dir)
         async with coupon_codes(loaded, settings) as codes:
             await storage.replace_catalogue(
                 loaded.catalogue, codes=codes, sample_orders=loaded.sample_orders

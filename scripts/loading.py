@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +35,7 @@ async def _load(settings: Settings, arguments: argparse.Namespace) -> None:
     start = time.perf_counter()
     storage = storage_of(settings)
     current_span().set_attribute("db.system.name", storage.backend)
-    fixtures = read_fixtures(settings.fixtures_dir)
+    fixtures = await asyncio.to_thread(read_fixtures, settings.fixtures_dir)
     if storage.backend == "memory":
         async with coupon_codes(fixtures, settings):
             pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -351,3 +352,29 @@ async def test_two_loads_at_once_cannot_gut_the_shop_together(loaded: str, tmp_p
     assert sorted(codes) == [0, 1]
     winner = folders[codes.index(0)]
     assert (await read_catalogue(loaded)).catalogue == read_fixtures(winner).catalogue
+
+
+# --- files that are none ---
+
+
+@pytest.mark.parametrize("name", ["products.json", "coupon_files.json", "coupons/couponbase2.gz"])
+async def test_a_fifo_is_refused_at_once(loaded: str, tmp_path: Path, name: str) -> None:
+    folder = copy_fixtures(tmp_path / "fixtures")
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    line = refusal(run_job("load", STORAGE_URL=loaded, FIXTURES_DIR=str(folder)))
+    assert line.startswith(f"database-load: {name}: cannot be read")
+    assert line.endswith("it is a FIFO, and no regular file")
+
+
+def test_a_signal_ends_the_reading_of_large_files(tmp_path: Path) -> None:
+    folder = copy_fixtures(tmp_path / "fixtures")
+    dish = {"id": "1", "name": "x" * 150, "price": 1, "category": "y" * 150}
+    dishes = ",".join(json.dumps(dish | {"id": str(n)}) for n in range(1, 170_000))
+    (folder / "products.json").write_text(f"[{dishes}]")
+    process = start_job(
+        "load", STORAGE_URL="memory://", FIXTURES_DIR=str(folder), LOG_LEVEL="debug"
+    )
+    time.sleep(1.5)
+    process.send_signal(signal.SIGTERM)
+    assert refusal(finish(process), 143) == "database-load: stopped by SIGTERM"

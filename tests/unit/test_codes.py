@@ -305,7 +305,7 @@ def test_broken_files_are_named(
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(FixtureError, match="/gone: cannot be read: No such file"):
         found([tmp_path / "gone"], tmp_path)
-    with pytest.raises(FixtureError, match=": cannot be read: Is a directory"):
+    with pytest.raises(FixtureError, match=": cannot be read: it is a folder"):
         found([tmp_path], tmp_path)
 
 
@@ -329,7 +329,7 @@ def test_folders_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(FixtureError, match=r"^coupons: holds no coupon files$"):
         list_coupon_files(folder)
     os.mkfifo(folder / "pipe")
-    with pytest.raises(FixtureError, match=r"^coupons/pipe: is not a file$"):
+    with pytest.raises(FixtureError, match=r"^coupons/pipe: cannot be read: it is a FIFO, and no "):
         list_coupon_files(folder)
 
 

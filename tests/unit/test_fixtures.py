@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -279,6 +281,57 @@ def test_broken_file(write: Write, file: str, content: bytes, problem: str) -> N
     folder = write()
     (folder / file).write_bytes(content)
     assert refusal(folder).startswith(f"{file}: {problem}")
+
+
+@pytest.mark.parametrize(
+    "file", ["products.json", "users.json", "orders.json", "coupon_files.json"]
+)
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (os.mkfifo, "a FIFO"),
+        (os.mkdir, "a folder"),
+        (lambda path: os.symlink("/dev/zero", path), "a device"),
+        (lambda path: os.symlink("/dev/tty", path), "a device"),
+        (lambda path: bind_socket(path), "a socket"),
+    ],
+)
+def test_what_is_no_regular_file(
+    write: Write, file: str, make: Callable[[Path], object], kind: str
+) -> None:
+    folder = write()
+    (folder / file).unlink(missing_ok=True)
+    make(folder / file)
+    expected = f"{file}: cannot be read in {folder}: it is {kind}, and no regular file"
+    assert refusal(folder) == expected
+
+
+def bind_socket(path: Path) -> None:
+    here = os.getcwd()
+    os.chdir(path.parent)  # the path of a socket is short
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(path.name)
+    os.chdir(here)
+
+
+def test_a_link_to_a_regular_file_is_one(write: Write) -> None:
+    """As Kubernetes mounts a ConfigMap."""
+    folder = write()
+    (folder / "..2026").mkdir()
+    (folder / "..data").symlink_to("..2026")
+    (folder / "products.json").rename(folder / "..2026" / "products.json")
+    (folder / "products.json").symlink_to("..data/products.json")
+    assert len(read_fixtures(folder).catalogue.products) == 1
+
+
+def test_a_file_that_is_too_large(write: Write) -> None:
+    folder = write()
+    with (folder / "orders.json").open("ab") as file:
+        file.write(b" " * (64 * 2**20 - file.tell()))
+    assert len(read_fixtures(folder).sample_orders) == 1
+    with (folder / "orders.json").open("ab") as file:
+        file.write(b" ")
+    assert refusal(folder) == "orders.json: is larger than 64 MiB"
 
 
 def test_an_empty_menu(write: Write) -> None:
