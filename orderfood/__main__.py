@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from fixtures import FixtureError, read_fixtures
 from orderfood.accesslog import AccessLog
 from orderfood.app import build_app
-from orderfood.catalogue import CatalogueCache, Snapshot
+from orderfood.catalogue import CatalogueCache
 from orderfood.couponfiles import coupon_codes
 from orderfood.front import Front
 from orderfood.handlers import Context
@@ -24,8 +24,9 @@ from orderfood.observed import ObservedStorage
 from orderfood.observer import RequestObserver
 from orderfood.program import Program, require_schema, run_program, storage_of
 from orderfood.ratelimit import RateLimiter
+from orderfood.sample_keys import refused_keys, warn_of_sample_keys
 from orderfood.server import ListenError, Server, bind, serve_until_signal, url_of
-from orderfood.service import Shop, hash_key
+from orderfood.service import Shop
 from orderfood.settings import Settings
 from orderfood.supervisor import Worker, WorkerFailed, supervise
 from orderfood.telemetry import current_tracing
@@ -101,12 +102,13 @@ def new_context(settings: Settings, inner: Storage) -> Context:
     storage = ObservedStorage(inner, metrics=metrics)
     warn = partial(warn_of_sample_keys, settings.environment)
     catalogue = CatalogueCache(storage, on_change=warn)
+    refused = refused_keys(settings.environment)
     limiter = RateLimiter(settings.rate_limit) if settings.rate_limit else None
     observer = RequestObserver(metrics, AccessLog(settings, PROGRAM.name))
     if metrics is None:
-        return Context(Shop(storage, catalogue), settings, limiter, observer)
+        return Context(Shop(storage, catalogue, refused_keys=refused), settings, limiter, observer)
     metrics.watch(catalogue)
-    shop = Shop(storage, catalogue, on_placed=metrics.order_placed)
+    shop = Shop(storage, catalogue, on_placed=metrics.order_placed, refused_keys=refused)
     return Context(shop, settings, limiter, observer)
 
 
@@ -127,21 +129,6 @@ def request_tracer() -> RequestTracer | None:
     from orderfood.traced import RequestTracer
 
     return RequestTracer(tracing)
-
-
-SAMPLE_KEYS = ("apitest", "apitest-readonly")
-"""What the packaged users have, and everybody knows."""
-
-PRODUCTION = ("prod", "production")
-
-
-def warn_of_sample_keys(environment: str, snapshot: Snapshot) -> None:
-    """Says so when production is open to whoever has read the README."""
-    if environment not in PRODUCTION:
-        return
-    for key in SAMPLE_KEYS:
-        if hash_key(key) in snapshot.keys:
-            logger.warning("the sample key %r opens this shop: load users of your own", key)
 
 
 async def prepare_storage(storage: Storage, settings: Settings) -> None:

@@ -56,6 +56,8 @@ class Shop:
     on_placed: Callable[[Order, Coupon | None], None] = _unseen
     """Told of each new order; one that is replayed is none."""
     key_locks: KeyLocks = field(default_factory=KeyLocks)
+    refused_keys: frozenset[str] = frozenset()
+    """Hashes of keys that open nothing, whoever has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +94,10 @@ async def authenticate(shop: Shop, key: str | None, scope: str) -> User:
 
 
 async def find_key(shop: Shop, key: str) -> tuple[User, ApiKey] | None:
-    """The user and the key as stored; None when there is no such key."""
+    """The user and the key as stored; None when there is no such key, or none that counts."""
     snapshot = await shop.catalogue.get()
-    return snapshot.keys.get(hash_key(key))
+    hashed = hash_key(key)
+    return None if hashed in shop.refused_keys else snapshot.keys.get(hashed)
 
 
 async def quote(shop: Shop, basket: Basket) -> Quote:

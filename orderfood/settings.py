@@ -223,7 +223,12 @@ _SETTINGS = {
         "the path of a folder",
         lambda: "",
     ),
-    "ENVIRONMENT": _Setting("dev", "reported in logs, spans and metrics", _LABEL),
+    "ENVIRONMENT": _Setting(
+        "dev",
+        "reported in logs, spans and metrics; where it is prod or production the sample keys open"
+        " nothing",
+        _LABEL,
+    ),
     "SERVICE_VERSION": _Setting(
         "the package's version", "reported in logs, spans and metrics", _LABEL, package_version
     ),
