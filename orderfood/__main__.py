@@ -28,7 +28,7 @@ from orderfood.server import ListenError, Server, bind, serve_until_signal, url_
 from orderfood.service import Shop, hash_key
 from orderfood.settings import Settings
 from orderfood.supervisor import Worker, WorkerFailed, supervise
-from orderfood.telemetry import current_tracing
+from orderfood.telemetry import current_tracing, say_untraced
 from storage import Storage
 from storage.errors import StorageError
 
@@ -55,7 +55,7 @@ async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
         await prepare_storage(inner, settings)
         context = new_context(settings, inner)
         async with background(context):
-            tracer = request_tracer()
+            tracer = request_tracer(settings)
             front = Front(build_app(context, tracer), context, tracer)
             server = Server(front, context)
             spare_the_collector()
@@ -119,14 +119,18 @@ def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:
     return Metrics(settings, storage)
 
 
-def request_tracer() -> RequestTracer | None:
+def request_tracer(settings: Settings) -> RequestTracer | None:
     """None when no request is traced; then the instrumentation is not imported either."""
     tracing = current_tracing()
     if tracing is None:
         return None
-    from orderfood.traced import RequestTracer
+    try:
+        from orderfood.traced import RequestTracer
 
-    return RequestTracer(tracing)
+        return RequestTracer(tracing, settings)
+    except Exception as error:  # whatever the environment has made of the instrumentation
+        say_untraced(error)
+        return None
 
 
 SAMPLE_KEYS = ("apitest", "apitest-readonly")
