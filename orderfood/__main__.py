@@ -101,13 +101,14 @@ def new_context(settings: Settings, inner: Storage) -> Context:
     storage = ObservedStorage(inner, metrics=metrics)
     warn = partial(warn_of_sample_keys, settings.environment)
     catalogue = CatalogueCache(storage, on_change=warn)
-    limiter = RateLimiter(settings.rate_limit) if settings.rate_limit else None
+    limits = (settings.rate_limit, settings.abuse_limit)
+    limiter, guesses = (RateLimiter(limit) if limit else None for limit in limits)
     observer = RequestObserver(metrics, AccessLog(settings, PROGRAM.name))
     if metrics is None:
-        return Context(Shop(storage, catalogue), settings, limiter, observer)
+        return Context(Shop(storage, catalogue), settings, limiter, guesses, observer)
     metrics.watch(catalogue)
     shop = Shop(storage, catalogue, on_placed=metrics.order_placed)
-    return Context(shop, settings, limiter, observer)
+    return Context(shop, settings, limiter, guesses, observer)
 
 
 def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:

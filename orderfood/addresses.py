@@ -8,7 +8,7 @@ bounded, for a client may send as much of them as a head may hold.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
@@ -41,8 +41,8 @@ def client_address(
     if nearest is None or not is_trusted(nearest, trusted):
         return _counted(nearest, peer)
     told = [
-        _behind(nearest, header, node_of, trusted)
-        for header, node_of in ((forwarded_for, parse_node), (forwarded, _node_of_element))
+        _behind(nearest, nodes_of(header), trusted)
+        for header, nodes_of in ((forwarded_for, _nodes), (forwarded, _nodes_of_elements))
         if header is not None
     ]
     agreed = told[0] if told and told[0] == told[-1] else None
@@ -81,31 +81,43 @@ def _without_port(node: str) -> str:
 
 
 def _behind(
-    nearest: Address,
-    header: str,
-    node_of: Callable[[str], Address | None],
-    trusted: Sequence[Network],
+    nearest: Address, nodes: Iterator[Address | None], trusted: Sequence[Network]
 ) -> Address | None:
     """The first address from the right that is no trusted proxy's; the last one if all are. None
     when something else stands in its place."""
     address: Address | None = nearest
-    for hop in _from_the_right(header):
-        address = node_of(hop)
+    for address in nodes:
         if address is None or not is_trusted(address, trusted):
             break
     return address
 
 
+def _nodes(header: str) -> Iterator[Address | None]:
+    """Those of X-Forwarded-For, from the right."""
+    return map(parse_node, _from_the_right(header))
+
+
 def _from_the_right(header: str) -> Iterator[str]:
-    hops = header.rsplit(",", MAX_HOPS)
-    return reversed(hops[-MAX_HOPS:])
+    return reversed(header.rsplit(",", MAX_HOPS)[-MAX_HOPS:])
+
+
+def _nodes_of_elements(header: str) -> Iterator[Address | None]:
+    """Those of Forwarded, from the right. A comma may stand in a quoted value, which a client may
+    have a hand in: an element is what is well-formed as a whole, as no end of such a value is."""
+    element = ""
+    for part in _from_the_right(header):
+        element = f"{part},{element}" if element else part
+        if len(element) > MAX_ELEMENT:
+            break
+        if _ELEMENT.fullmatch(element):
+            yield _node_of_element(element)
+            element = ""
+    if element:
+        yield None
 
 
 def _node_of_element(element: str) -> Address | None:
-    """Of ``for=192.0.2.43;proto=https``. All of it has to be well-formed: else a comma in a quoted
-    value, which a client may have a hand in, could begin an element of its own."""
-    if len(element) > MAX_ELEMENT or not _ELEMENT.fullmatch(element):
-        return None
+    """Of ``for=192.0.2.43;proto=https``."""
     values = [value for name, value in _PAIRS.findall(element) if name.lower() == "for"]
     return parse_node(values[0].strip('"')) if len(values) == 1 else None
 

@@ -65,6 +65,8 @@ class Settings:
     """Where processes share their counts; empty when there is but one."""
     rate_limit: RateLimitItem | None
     """None when requests are not limited."""
+    abuse_limit: RateLimitItem | None
+    """None when wrong keys and unknown coupon codes are not limited."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     enable_metrics: bool
     jaeger_endpoint: str = field(repr=False)
@@ -124,6 +126,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         workers=read("WORKERS", _workers_of(environ)),
         metrics_folder=environ.get(METRICS_FOLDER, ""),
         rate_limit=read("RATE_LIMIT", _rate_limit),
+        abuse_limit=read("ABUSE_LIMIT", _rate_limit),
         trusted_proxies=read("TRUSTED_PROXIES", _networks),
         enable_metrics=read("ENABLE_METRICS", _boolean),
         jaeger_endpoint=jaeger_endpoint,
@@ -216,6 +219,8 @@ def _fitting_log_format() -> str:
 _SECONDS = "a number of seconds from 0 to 86400, such as 5 or 0.5"
 _LABEL = "1 to 100 visible characters without spaces"
 
+_RATE = "off, or a limit such as 100/minute, 5/second or 1000 per 2 hours"
+
 _SETTINGS = {
     "STORAGE_URL": _Setting(
         "sqlite:///orderfood.db",
@@ -294,9 +299,16 @@ _SETTINGS = {
     ),
     "RATE_LIMIT": _Setting(
         "off",
-        "how many requests a client may send, such as 100/minute: counted for each key, or else for"
-        " each address, in each process; not for /health, /ready and /metrics",
-        "off, or a limit such as 100/minute, 5/second or 1000 per 2 hours",
+        "how many requests a client may send, such as 100/minute: counted for each good key, or"
+        " else for each address (IPv6: each /64), in each process; not for /health, /ready and"
+        " /metrics",
+        _RATE,
+    ),
+    "ABUSE_LIMIT": _Setting(
+        "off",
+        "how many wrong keys and unknown coupon codes may come from one address, such as 30/minute;"
+        " more are 429. Behind a proxy it needs TRUSTED_PROXIES, or all customers are one address",
+        _RATE,
     ),
     "TRUSTED_PROXIES": _Setting(
         "none",
