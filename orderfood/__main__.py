@@ -29,7 +29,7 @@ from orderfood.server import ListenError, Server, bind, serve_until_signal, url_
 from orderfood.service import Shop
 from orderfood.settings import Settings
 from orderfood.supervisor import Worker, WorkerFailed, supervise
-from orderfood.telemetry import current_tracing
+from orderfood.telemetry import current_tracing, say_untraced
 from storage import Storage
 from storage.errors import StorageError
 
@@ -56,7 +56,7 @@ async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
         await prepare_storage(inner, settings)
         context = new_context(settings, inner)
         async with background(context):
-            tracer = request_tracer()
+            tracer = request_tracer(settings)
             front = Front(build_app(context, tracer), context, tracer)
             server = Server(front, context)
             spare_the_collector()
@@ -103,13 +103,15 @@ def new_context(settings: Settings, inner: Storage) -> Context:
     warn = partial(warn_of_sample_keys, settings.environment)
     catalogue = CatalogueCache(storage, on_change=warn)
     refused = refused_keys(settings.environment)
-    limiter = RateLimiter(settings.rate_limit) if settings.rate_limit else None
+    limits = (settings.rate_limit, settings.abuse_limit)
+    limiter, guesses = (RateLimiter(limit) if limit else None for limit in limits)
     observer = RequestObserver(metrics, AccessLog(settings, PROGRAM.name))
     if metrics is None:
-        return Context(Shop(storage, catalogue, refused_keys=refused), settings, limiter, observer)
+        shop = Shop(storage, catalogue, refused_keys=refused)
+        return Context(shop, settings, limiter, guesses, observer)
     metrics.watch(catalogue)
     shop = Shop(storage, catalogue, on_placed=metrics.order_placed, refused_keys=refused)
-    return Context(shop, settings, limiter, observer)
+    return Context(shop, settings, limiter, guesses, observer)
 
 
 def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:
@@ -121,14 +123,18 @@ def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:
     return Metrics(settings, storage)
 
 
-def request_tracer() -> RequestTracer | None:
+def request_tracer(settings: Settings) -> RequestTracer | None:
     """None when no request is traced; then the instrumentation is not imported either."""
     tracing = current_tracing()
     if tracing is None:
         return None
-    from orderfood.traced import RequestTracer
+    try:
+        from orderfood.traced import RequestTracer
 
-    return RequestTracer(tracing)
+        return RequestTracer(tracing, settings)
+    except Exception as error:  # whatever the environment has made of the instrumentation
+        say_untraced(error)
+        return None
 
 
 async def prepare_storage(storage: Storage, settings: Settings) -> None:
