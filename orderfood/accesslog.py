@@ -10,15 +10,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TextIO
 
-from orderfood.logs import provided_context
+from orderfood.logs import log_writer, provided_context
+from orderfood.logwriter import ATOMIC_PORTION, PORTION, LineWriter
 from orderfood.settings import Settings
 
 NAME = "orderfood.access"
@@ -26,23 +24,17 @@ NAME = "orderfood.access"
 FLUSH_SECONDS = 0.2
 """How late a line may be."""
 
-ATOMIC_CHARACTERS = 4096
-"""How much one write may hold where several processes share a pipe: more may be mixed (PIPE_BUF,
-pipe(7)). The lines are ASCII."""
-
-ANY_LENGTH = sys.maxsize
-
 MAX_LINES = 1000
 """Lines that are kept before they are written, however little time has gone by."""
 
 
 class AccessLog:
-    """Writes the lines of one process to ``stream`` (stdout), in the settings' format."""
+    """Hands the lines of one process to ``writer`` (the log's), in the settings' format."""
 
-    def __init__(self, settings: Settings, service: str, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stdout
+    def __init__(self, settings: Settings, service: str, writer: LineWriter | None = None) -> None:
+        self._writer = writer or log_writer()
         self._lines: list[str] = []
-        self._shared = settings.workers > 1
+        self._portion = ATOMIC_PORTION if settings.workers > 1 else PORTION
         self._enabled = logging.getLogger(NAME).isEnabledFor(logging.INFO)
         self._is_json = settings.log_format == "json"
         constants = {
@@ -125,15 +117,13 @@ class AccessLog:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Writes what there is. A reader that went away or a full disk loses lines, no more."""
+        """Hands on what there is."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         lines, self._lines = self._lines, []
-        with suppress(OSError, ValueError):
-            for portion in _portions(lines, ATOMIC_CHARACTERS if self._shared else ANY_LENGTH):
-                self._stream.write(portion)
-                self._stream.flush()
+        for portion in _portions(lines, self._portion):
+            self._writer.write(portion)
 
 
 def _portions(lines: Iterable[str], most: int) -> Iterator[str]:

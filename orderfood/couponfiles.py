@@ -47,7 +47,7 @@ async def coupon_codes(
         yield ()
         return
     progress = Progress()
-    shown = asyncio.create_task(_show(progress))
+    shown = asyncio.create_task(_show(progress, as_text=settings.log_format == "text"))
     try:
         codes = await _find(files, settings.spool_dir, progress)
     finally:
@@ -80,9 +80,9 @@ def _import_numpy() -> None:
         del np
 
 
-async def _show(progress: Progress) -> None:
+async def _show(progress: Progress, *, as_text: bool) -> None:
     await asyncio.sleep(QUIET_SECONDS)
-    if sys.stderr is not None and sys.stderr.isatty():
+    if as_text and sys.stderr is not None and sys.stderr.isatty():
         await _show_bar(progress)
     else:
         await _log_lines(progress)

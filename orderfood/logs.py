@@ -9,20 +9,27 @@ import json
 import logging
 import re
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
-from orderfood.settings import Settings, mask_url
+from orderfood.logwriter import LineWriter, writer_to
+from orderfood.settings import LogFormat, Settings, mask_url
 
 __all__ = [
     "add_log_context",
+    "close_logs",
     "configure_logging",
     "hide_passwords",
+    "log_writer",
     "mask_url",
     "request_id",
     "say",
+    "write_last_line",
 ]
+
+logger = logging.getLogger(__name__)
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The request that is worked on, if it is one: every line that is logged meanwhile has it."""
@@ -45,7 +52,7 @@ def configure_logging(settings: Settings, service: str) -> None:
 
     A second call replaces what the first set up; handlers of others stay.
     """
-    handler = _LineHandler(sys.stdout)
+    handler = _LineHandler(writer_to(sys.stdout, shared=settings.workers > 1, on_flow=_say_dropped))
     handler.setFormatter(
         JSONFormatter(
             service=service,
@@ -55,6 +62,8 @@ def configure_logging(settings: Settings, service: str) -> None:
         if settings.log_format == "json"
         else TextFormatter()
     )
+    close_logs()
+    _log_what_is_printed()
     root = logging.getLogger()
     for old in [h for h in root.handlers if isinstance(h, _LineHandler)]:
         root.removeHandler(old)
@@ -62,6 +71,51 @@ def configure_logging(settings: Settings, service: str) -> None:
     root.setLevel(settings.log_level)
     for name, level in _QUOTING.items():
         logging.getLogger(name).setLevel(max(level, root.level))
+
+
+def _say_dropped(lines: int) -> None:
+    logger.warning(
+        "%d log lines were dropped: nobody has read them", lines, extra={"fields": {"lines": lines}}
+    )
+
+
+def _log_what_is_printed() -> None:
+    """Warnings, and what ends a thread or cannot be raised, become lines as all others."""
+    logging.captureWarnings(True)
+    threading.excepthook = lambda failed: logger.error(
+        "a thread has failed", exc_info=failed.exc_value or failed.exc_type()
+    )
+    sys.unraisablehook = lambda failed: logger.error(
+        "%s: %r", failed.err_msg or "exception ignored in", failed.object, exc_info=failed.exc_value
+    )
+
+
+def log_writer() -> LineWriter:
+    """Where the lines of this process go: to whoever writes some without a record of logging."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _LineHandler):
+            return handler.writer
+    return writer_to(sys.stdout)
+
+
+def close_logs() -> None:
+    """Waits until all lines are written, but not for a reader that stalls."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _LineHandler):
+            handler.writer.close()
+
+
+def write_last_line(service: str, message: str, level: int, log_format: LogFormat) -> None:
+    """Says on stderr how a program ends, in the format of its log: one line, whatever it holds."""
+    line = " ".join(message.split())  # a driver's message may have several lines
+    if log_format == "json":
+        record = logging.LogRecord(service, level, "", 0, line, (), None)
+        text = JSONFormatter(service=service).format(record)
+    else:
+        text = f"{service}: {line.translate(_VISIBLE_CONTROLS)}"
+    writer = writer_to(sys.stderr)
+    writer.write(text + "\n")
+    writer.close()
 
 
 def say(logger: logging.Logger, message: str, **fields: object) -> None:
@@ -162,11 +216,12 @@ class JSONFormatter(logging.Formatter):
 class TextFormatter(logging.Formatter):
     """A line for a person: time, level, logger, message and fields; a traceback below it."""
 
-    def __init__(self) -> None:
-        super().__init__("%(message)s")
-
     def format(self, record: logging.LogRecord) -> str:
-        return hide_passwords(super().format(record), MAX_TRACEBACK)
+        record.message = record.getMessage()
+        below = [self.formatException(record.exc_info)] if record.exc_info else []
+        below += [record.stack_info] if record.stack_info else []
+        text = "\n".join([self.formatMessage(record), *map(_indented, below)])
+        return hide_passwords(text, MAX_TRACEBACK)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
         message = hide_passwords(record.message).translate(_VISIBLE_CONTROLS)
@@ -176,11 +231,27 @@ class TextFormatter(logging.Formatter):
         return f"{_timestamp(record)} {record.levelname:<7} {record.name}: {message}{fields}"
 
 
-class _LineHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic in stubs alone
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
-        """A reader that went away or a full disk must not stop the program, nor fill stderr."""
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handleError(record)
+class _LineHandler(logging.Handler):
+    """One line for each record, handed to whoever writes them."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        super().__init__()
+        self.writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception as error:  # its arguments do not fit its message: that is no reason to end
+            problem = logging.makeLogRecord({"name": record.name, "levelno": logging.ERROR})
+            problem.levelname, problem.msg = "ERROR", "a line cannot be made: %r"
+            problem.args = (error,)
+            line = self.format(problem)
+        self.writer.write(line + "\n")
+
+
+def _indented(text: str) -> str:
+    """The lines below a record's own, none of which can be taken for one."""
+    return "\n".join(f"  {line.translate(_VISIBLE_CONTROLS)}" for line in text.split("\n"))
 
 
 def _timestamp(record: logging.LogRecord) -> str:
@@ -200,7 +271,19 @@ def _text(value: object) -> str:
 _WORD = re.compile(r"\S+")
 _USER = re.compile(r"[^:/@]*:")
 
-_VISIBLE_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {
+_UNSEEN = (
+    *range(32),
+    *range(0x7F, 0xA0),
+    0x2028,
+    0x2029,
+    *range(0x202A, 0x202F),
+    *range(0x2066, 0x206A),
+)
+"""Controls, of C1 as well, what ends a line in Unicode, and what turns the text around it."""
+
+_VISIBLE_CONTROLS = {
+    code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _UNSEEN
+} | {
     ord("\n"): "\\n",
     ord("\r"): "\\r",
     ord("\t"): "\\t",

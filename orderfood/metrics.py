@@ -23,6 +23,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from orderfood.catalogue import CatalogueCache
+from orderfood.logs import log_writer
 from orderfood.process import ProcessFigures, read_process
 from orderfood.settings import Settings
 from storage import Storage
@@ -137,6 +138,7 @@ class Metrics:
         self._define_http()
         self._define_business()
         self._define_operation()
+        self._define_log()
         self._define_process()
         self._build_info(settings)
 
@@ -216,6 +218,17 @@ class Metrics:
             "catalogue_age_seconds", "Since the catalogue that is served was loaded.", "livemax"
         )
         self._products = self._gauge("catalogue_products", "Products on the menu.", "livemin")
+
+    def _define_log(self) -> None:
+        self._dropped = self._counter(
+            "log_lines_dropped", "Log lines that nobody has read in time, and that are lost."
+        )
+        self._dropped_before = 0
+
+    def _sample_log(self) -> None:
+        dropped = log_writer().dropped
+        self._dropped.inc(dropped - self._dropped_before)
+        self._dropped_before = dropped
 
     def _define_process(self) -> None:
         """As the client's own collector names them, which does not know of several processes."""
@@ -320,6 +333,7 @@ class Metrics:
         self._in_use.set(in_use)
         self._connections.set(limit)
         self._sample_catalogue()
+        self._sample_log()
         self._sample_process()
 
     def _sample_catalogue(self) -> None:

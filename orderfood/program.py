@@ -5,7 +5,7 @@
 | 0 | done |
 | 1 | not done; one line on stderr says why |
 | 2 | an argument or a setting makes no sense |
-| 130, 143 | stopped by SIGINT or SIGTERM |
+| 129, 130, 131, 143 | stopped by SIGHUP, SIGINT, SIGQUIT or SIGTERM |
 """
 
 from __future__ import annotations
@@ -15,21 +15,29 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 import textwrap
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from orderfood.logs import configure_logging, hide_passwords, mask_url, say
+from orderfood.logs import (
+    close_logs,
+    configure_logging,
+    hide_passwords,
+    mask_url,
+    say,
+    write_last_line,
+)
 from orderfood.settings import (
     Settings,
     SettingsError,
     describe_settings,
+    log_format_of,
     package_version,
     read_settings,
 )
+from orderfood.signals import ending_signals, pass_over_signals
 from orderfood.telemetry import start_tracing
 from storage import SCHEMA_VERSION, Storage, open_storage
 from storage.errors import InvalidStorageURL, SchemaOutdated, StorageError
@@ -59,10 +67,18 @@ class Program:
 def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
     """Runs the program to its end and returns its exit code.
 
-    SIGTERM and SIGINT cancel the work; work that would rather end in its own way replaces their
+    ENDING signals cancel the work; work that would rather end in its own way replaces their
     handlers on the running loop. argparse itself exits after --help, --version and wrong usage.
     """
     arguments = _parser(program).parse_args(argv)
+    pass_over_signals()
+    try:
+        return _run(program, arguments)
+    finally:
+        close_logs()
+
+
+def _run(program: Program, arguments: argparse.Namespace) -> int:
     expected: tuple[type[Exception], ...] = (StorageError, *program.expected_errors)
     try:
         settings = read_settings()
@@ -164,7 +180,7 @@ async def _until_signal(
         task.cancel()
         loop.call_later(STOP_SECONDS, _give_up, program, _Stopped(number), flush)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         loop.add_signal_handler(number, stop, number)
     try:
         await task
@@ -176,12 +192,13 @@ async def _until_signal(
 
 def _give_up(program: Program, stopped: _Stopped, flush: Callable[[], None]) -> None:
     flush()
+    close_logs()
     os._exit(_refuse(program, stopped, stopped.exit_code))
 
 
 def _refuse(program: Program, error: object, code: int) -> int:
-    line = " ".join(str(error).split())  # a driver's message may have several lines
-    sys.stderr.write(f"{program.name}: {line}\n")
+    level = logging.INFO if isinstance(error, _Stopped) else logging.ERROR
+    write_last_line(program.name, str(error), level, log_format_of())
     return code
 
 

@@ -2,8 +2,8 @@
 
 | on | what happens |
 | --- | --- |
-| SIGTERM | /ready is 503, answers close their connections, and new requests are still served for |
-| | DRAIN_SECONDS, or until no connection is open; then as SIGINT |
+| SIGTERM, | /ready is 503, answers close their connections, and new requests are still served for |
+| SIGHUP, SIGQUIT | DRAIN_SECONDS, or until no connection is open; then as SIGINT |
 | SIGINT | listening stops; requests in flight get DRAIN_SECONDS to end |
 """
 
@@ -22,6 +22,7 @@ from tornado.iostream import IOStream
 
 from orderfood.handlers import Context
 from orderfood.httptools_server import HttpToolsServer, Limits
+from orderfood.signals import ending_signals
 
 logger = logging.getLogger(__name__)
 
@@ -147,15 +148,15 @@ async def serve_until_signal(server: Server, drain_seconds: float) -> None:
     stop = received_signals()
     first = await stop.get()
     logger.info("%s: stopping", signal.Signals(first).name)
-    if first == signal.SIGTERM:
+    if first != signal.SIGINT:
         await _until_either(server.drain(drain_seconds), stop)
     await _until_either(server.stop(drain_seconds), stop)
 
 
 def received_signals() -> asyncio.Queue[int]:
-    """Where SIGTERM and SIGINT are put from now on."""
+    """Where the signals that end a program are put from now on."""
     received: asyncio.Queue[int] = asyncio.Queue()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ending_signals():
         asyncio.get_running_loop().add_signal_handler(number, received.put_nowait, number)
     return received
 

@@ -137,6 +137,15 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     )
 
 
+def log_format_of(environ: Mapping[str, str] = os.environ) -> LogFormat:
+    """LOG_FORMAT alone, for whoever has to say that the settings make no sense; text when it makes
+    none itself."""
+    try:
+        return _read(environ, "LOG_FORMAT", _log_format)
+    except SettingsError:
+        return "text"
+
+
 def describe_settings() -> list[SettingDescription]:
     """Every variable with its default and its meaning, in the order of the README's table."""
     return [

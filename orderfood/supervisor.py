@@ -65,6 +65,7 @@ class _Supervisor:
         self._listening = listening
         self._folder = folder
         self._processes: set[asyncio.subprocess.Process] = set()
+        self._starting: set[asyncio.subprocess.Process] = set()
         self._keepers: set[asyncio.Task[None]] = set()
         self._ending = False
 
@@ -103,13 +104,16 @@ class _Supervisor:
             with theirs:
                 process = await self._spawn(theirs)
             self._processes.add(process)
+            self._starting.add(process)
             if self._ending:  # the signal was passed on while this one was being started
                 process.terminate()
             with suppress(OSError):
                 if await asyncio.get_running_loop().sock_recv(ours, 1):
+                    self._starting.discard(process)
                     first.set()
             code = await process.wait()
             self._processes.discard(process)
+            self._starting.discard(process)
         self._forget(process.pid)
         if not self._ending and first.is_set():
             logger.warning("worker %d ended with code %d: starting another", process.pid, code)
@@ -134,12 +138,13 @@ class _Supervisor:
             mark_process_dead(pid, self._folder)  # type: ignore[no-untyped-call]
 
     async def pass_on(self, number: int) -> None:
-        """Sends a signal to all workers; none is started any more."""
+        """Sends a signal to all workers; none is started any more. One that does not know the
+        signal yet gets SIGTERM, which ends it without a word."""
         self._ending = True
         logger.info("%s: stopping %d workers", signal.Signals(number).name, len(self._processes))
         for process in list(self._processes):
             with suppress(ProcessLookupError):
-                process.send_signal(number)
+                process.send_signal(signal.SIGTERM if process in self._starting else number)
 
     async def ended(self, signals: asyncio.Queue[int]) -> bool:
         """Waits until all workers have ended, or for another signal, which is passed on."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.api.client import KEY, Client, connect
 from tests.api.test_protocol import head, read_answer, socket_to
-from tests.processes import PATIENCE, command, environment, serving
+from tests.processes import PATIENCE, RunningServer, command, environment, serving
 
 BODY = b'{"items": [{"productId": "1", "quantity": 1}]}'
 
@@ -23,12 +26,13 @@ def wait_for_status(client: Client, path: str, status: int) -> None:
         time.sleep(0.02)
 
 
-def test_sigterm_serves_on_says_that_it_goes_and_then_ends() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_serves_on_says_that_it_goes_and_then_ends(number: int) -> None:
     with serving("memory://", DRAIN_SECONDS=30) as server:
         with connect(server.url) as client, socket_to(server) as in_flight:
             in_flight.sendall(head(Content_Length=len(BODY)))
             assert client.get("/ready").headers["Connection"] is None
-            server.process.send_signal(signal.SIGTERM)
+            server.process.send_signal(number)
             wait_for_status(client, "/ready", 503)
             answer = client.get("/api/product")
             assert (answer.status, answer.headers["Connection"]) == (200, "close")
@@ -37,6 +41,76 @@ def test_sigterm_serves_on_says_that_it_goes_and_then_ends() -> None:
             assert read_answer(in_flight)[0] == 200
         # nobody is connected any more: it ends long before the thirty seconds are over
         assert server.process.wait(PATIENCE / 2) == 0
+
+
+MEANINGLESS = ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGRTMIN")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_signals_that_mean_nothing_do_nothing(fresh_database: str, workers: int) -> None:
+    if fresh_database == "memory://" and workers > 1:
+        pytest.skip("memory:// has one process")
+    with serving(fresh_database, WORKERS=workers) as server, connect(server.url) as client:
+        assert client.get("/health").status == 200
+        ours = server.process.pid
+        children = children_of(ours)
+        deadline = time.monotonic() + PATIENCE
+        while workers > 1 and not (len(children) == workers and all(map(has_begun, children))):
+            assert time.monotonic() < deadline
+            children = children_of(ours)
+        for name in MEANINGLESS:
+            for pid in (ours, *map(int, children)):
+                os.kill(pid, getattr(signal, name))
+        assert client.get("/health").status == 200
+        assert children_of(ours) == children
+        assert server.stop() == 0
+
+
+def has_begun(pid: str) -> bool:
+    """Whether it is past its imports: what is not there yet serves nobody, and may be killed."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    ignored = int(status.partition("SigIgn:")[2].split()[0], 16)
+    return bool(ignored & 1 << (signal.SIGUSR1 - 1))
+
+
+def children_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def test_nohup_makes_it_pass_over_a_hang_up() -> None:
+    process = subprocess.Popen(
+        ["nohup", *command("order-food")],
+        env=environment(STORAGE_URL="memory://", PORT=0),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        try:
+            server = RunningServer(process)
+            process.send_signal(signal.SIGHUP)
+            with connect(server.url) as client:
+                assert client.get("/health").status == 200
+                assert client.get("/ready").status == 200
+            assert server.stop() == 0
+        finally:
+            process.kill()
+
+
+def test_in_json_the_last_line_is_json() -> None:
+    with serving("memory://") as server:
+        done = failing_start(STORAGE_URL="memory://", PORT=server.port)
+    assert (done.stdout, done.stderr.count("\n")) == ("", 1)
+    entry = json.loads(done.stderr)
+    assert (entry["level"], entry["service"]) == ("error", "order-food")
+    assert entry["message"].startswith("cannot listen on ")
+
+
+def test_in_json_every_line_of_several_processes_is_json(shared_url: str) -> None:
+    done = failing_start(STORAGE_URL=shared_url, PORT=0, WORKERS=2)
+    messages = [json.loads(line)["message"] for line in (done.stdout + done.stderr).splitlines()]
+    assert messages[-1] == "the first worker did not start"
+    assert "run database-migration first" in messages[-2]
 
 
 def test_sigint_skips_the_wait_but_not_what_is_in_flight() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -131,4 +132,4 @@ def test_what_keeps_one_from_starting_ends_all(shared_url: str) -> None:
 def test_memory_has_one() -> None:
     done = run("order-food", STORAGE_URL="memory://", WORKERS=2, PORT=0)
     assert done.returncode == 2
-    assert done.stderr.startswith("order-food: WORKERS is '2'; allowed: ")
+    assert json.loads(done.stderr)["message"].startswith("WORKERS is '2'; allowed: ")

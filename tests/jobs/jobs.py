@@ -27,14 +27,19 @@ Running = subprocess.Popen[str]
 
 def start_job(job: str, *arguments: str, **settings: str) -> Running:
     """Starts ``migrate`` or ``load``; its settings are those given and no others."""
+    return start_into(subprocess.PIPE, job, *arguments, **settings)
+
+
+def start_into(output: int, job: str, *arguments: str, **settings: str) -> Running:
+    """The same, where both its streams go into ``output``."""
     inherited = {
         k: v for k, v in os.environ.items() if k not in {s.name for s in describe_settings()}
     }
     return subprocess.Popen(
         [sys.executable, "-m", f"scripts.{job}", *arguments],
         env={**inherited, **OURS, **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=output,
+        stderr=output,
         text=True,
     )
 

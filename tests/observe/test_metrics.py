@@ -35,6 +35,7 @@ FAMILIES = {
     "catalogue_age_seconds",
     "catalogue_products",
     "orderfood_build_info",
+    "log_lines_dropped",
     "process_cpu_seconds",
     "process_resident_memory_bytes",
     "process_virtual_memory_bytes",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -22,7 +24,10 @@ logger = logging.getLogger("orderfood.test")
 def _root_logger() -> Iterator[None]:
     root = logging.getLogger()
     before = root.handlers[:], root.level
+    hooks = threading.excepthook, sys.unraisablehook
     yield
+    logging.captureWarnings(False)
+    threading.excepthook, sys.unraisablehook = hooks
     root.handlers[:], level = before
     root.setLevel(level)
 
@@ -197,3 +202,59 @@ def test_libraries_that_quote_clients_are_silent(
     ):
         logging.getLogger(name).warning("Invalid pair %s", "a" * 9)
     assert capsys.readouterr().out == ""
+
+
+UNSEEN = "\x00\x07\x1b\x7f\x85\x9b\u2028\u2029\u202a\u202e\u2066\u2069"
+
+
+def test_nothing_in_a_text_line_turns_or_ends_it(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("text")
+    logger.info("a%sb", UNSEEN, extra={"fields": {"forged": UNSEEN}})
+    say(logger, f"a{UNSEEN}b")
+    out = capsys.readouterr().out
+    assert not set(UNSEEN) & set(out)
+    assert len(out.splitlines()) == 2
+    assert r"a\x00\x07\x1b\x7f\x85\x9b\u2028\u2029\u202a\u202e\u2066\u2069b" in out
+
+
+def test_no_line_of_a_traceback_can_be_taken_for_another(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure("text")
+    try:
+        raise ValueError(f"bad\n2026-01-01T00:00:00.000+00:00 INFO    x: forged\r{UNSEEN}")
+    except ValueError:
+        logger.exception("it failed", stack_info=True)
+    first, *others = capsys.readouterr().out.split("\n")
+    assert first.endswith("it failed")
+    assert all(line.startswith("  ") for line in others[:-1])
+    assert not set(UNSEEN + "\r") & set("".join(others))
+
+
+def test_a_line_that_cannot_be_made_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("json")
+    root = logging.getLogger()
+    root.handlers[:] = root.handlers[-1:]  # the tests' own handlers raise
+    logger.info("%d", "no number")
+    out, err = capsys.readouterr()
+    assert json.loads(out)["message"].startswith("a line cannot be made: TypeError")
+    assert err == ""
+
+
+def test_what_others_print_becomes_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("json")
+
+    def fail() -> None:
+        raise ValueError("in a thread")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+    out, err = capsys.readouterr()
+    warning, failure = map(json.loads, out.splitlines())
+    assert "DeprecationWarning: old" in warning["message"]
+    assert "ValueError: in a thread" in failure["exception"]
+    assert err == ""

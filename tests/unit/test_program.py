@@ -8,6 +8,8 @@ import json
 import logging
 import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -17,6 +19,7 @@ from tornado.ioloop import IOLoop
 from orderfood import program
 from orderfood.program import Program, Work, require_schema, run_program, storage_of
 from orderfood.settings import Settings, SettingsError, read_settings
+from orderfood.signals import PASSED_OVER
 from storage import SCHEMA_VERSION
 from storage.errors import InvalidStorageURL, SchemaOutdated, StorageError, StorageUnavailable
 
@@ -29,10 +32,16 @@ class FixtureProblem(Exception):
 def _root_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()
     before = root.handlers[:], root.level
+    actions = {number: signal.getsignal(number) for number in PASSED_OVER}
     monkeypatch.setenv("LOG_FORMAT", "json")
+    hooks = threading.excepthook, sys.unraisablehook
     yield
+    logging.captureWarnings(False)
+    threading.excepthook, sys.unraisablehook = hooks
     root.handlers[:], level = before
     root.setLevel(level)
+    for number, action in actions.items():
+        signal.signal(number, action)
 
 
 @pytest.fixture(autouse=True)
@@ -66,21 +75,40 @@ def test_success_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (SettingsError("PORT is 'x'"), 2, "cook: PORT is 'x'"),
-        (StorageUnavailable("no answer\n\tfrom it"), 1, "cook: no answer from it"),
-        (
-            StorageError("postgresql://u:s3cret@h/d is down"),
-            1,
-            "cook: postgresql://u:***@h/d is down",
-        ),
-        (FixtureProblem("users.json: is not JSON"), 1, "cook: users.json: is not JSON"),
+        (SettingsError("PORT is 'x'"), 2, "PORT is 'x'"),
+        (StorageUnavailable("no answer\n\tfrom it"), 1, "no answer from it"),
+        (StorageError("postgresql://u:s3cret@h/d is down"), 1, "postgresql://u:***@h/d is down"),
+        (FixtureProblem("users.json: is not JSON"), 1, "users.json: is not JSON"),
     ],
 )
 def test_what_is_expected_is_one_line(
     capsys: pytest.CaptureFixture[str], error: Exception, code: int, line: str
 ) -> None:
     assert run(failing(error)) == code
-    assert capsys.readouterr() == ("", f"{line}\n")
+    assert last_line(capsys) == ("error", line)
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    """The level and the message of the one line on stderr; nothing is on stdout."""
+    out, err = capsys.readouterr()
+    entry = json.loads(err)
+    assert (out, err.count("\n"), entry["service"]) == ("", 1, "cook")
+    return entry["level"], entry["message"]
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("no answer\n\tfrom it", "cook: no answer from it\n"),
+        ("\x1b[31m \x9b \x85 \u202e", "cook: \\x1b[31m \\x9b \\u202e\n"),
+    ],
+)
+def test_in_text_the_line_begins_with_the_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, message: str, line: str
+) -> None:
+    monkeypatch.setenv("LOG_FORMAT", "text")
+    assert run(failing(StorageUnavailable(message))) == 1
+    assert capsys.readouterr() == ("", line)
 
 
 def test_a_bad_setting_is_found_before_any_work(
@@ -88,7 +116,15 @@ def test_a_bad_setting_is_found_before_any_work(
 ) -> None:
     monkeypatch.setenv("PORT", "x")
     assert run(failing(AssertionError("it worked"))) == 2
-    assert capsys.readouterr().err.startswith("cook: PORT is 'x'; allowed: ")
+    assert last_line(capsys)[1].startswith("PORT is 'x'; allowed: ")
+
+
+def test_a_bad_format_is_said_as_text(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOG_FORMAT", "xml")
+    assert run(succeed) == 2
+    assert capsys.readouterr().err == "cook: LOG_FORMAT is 'xml'; allowed: text or json\n"
 
 
 def test_what_nobody_expected_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,10 +134,18 @@ def test_what_nobody_expected_is_logged(capsys: pytest.CaptureFixture[str]) -> N
     assert (entry["level"], entry["service"]) == ("critical", "cook")
     assert "ZeroDivisionError" in entry["exception"]
     assert "s3cret" not in out + err
-    assert err == "cook: this should not have happened; the log says more\n"
+    assert json.loads(err)["message"] == "this should not have happened; the log says more"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGTERM, 143),
+        (signal.SIGINT, 130),
+        (signal.SIGHUP, 129),
+        (signal.SIGQUIT, 131),
+    ],
+)
 def test_a_signal_cancels_the_work(
     capsys: pytest.CaptureFixture[str], number: signal.Signals, code: int
 ) -> None:
@@ -115,7 +159,7 @@ def test_a_signal_cancels_the_work(
             cleaned.append(True)
 
     assert run(work) == code
-    assert capsys.readouterr().err == f"cook: stopped by {number.name}\n"
+    assert last_line(capsys) == ("info", f"stopped by {number.name}")
     assert cleaned
 
 
@@ -125,7 +169,7 @@ def test_work_that_does_not_stop_is_left_behind(
     left = asyncio.Event()
 
     def leave(code: int) -> None:
-        assert (code, capsys.readouterr().err) == (143, "cook: stopped by SIGTERM\n")
+        assert (code, last_line(capsys)) == (143, ("info", "stopped by SIGTERM"))
         left.set()
 
     async def work(settings: Settings, arguments: argparse.Namespace) -> None:
