@@ -8,6 +8,7 @@ the size are judged before the body is read, and a refusal goes out at once.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import logging
 import re
 import time
@@ -15,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import ClassVar, cast
+from urllib.parse import unquote_plus
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
@@ -24,9 +26,10 @@ from tornado.web import Application, HTTPError, RequestHandler, stream_request_b
 from orderfood import contract, errors, service, wire
 from orderfood.answer_headers import AnswerHeaders, spelling
 from orderfood.errors import FieldError, InvalidRequest, Refusal, TooManyRequests
-from orderfood.httptools_server import Exchange
+from orderfood.httptools_server import SLICE, Exchange
 from orderfood.linger import linger
 from orderfood.logs import request_id as logged_request_id
+from orderfood.media import check_media
 from orderfood.observer import RequestObserver
 from orderfood.pricing import Basket, parse_product_id
 from orderfood.ratelimit import Allowance, RateLimiter, client_address
@@ -85,6 +88,7 @@ STATUS: dict[type, int] = {
     errors.KeyMissing: 401,
     errors.KeyRefused: 403,
     errors.InvalidRequest: 400,
+    errors.UnsupportedMedia: 415,
     errors.Unprocessable: 422,
     errors.StillInProgress: 409,
     errors.TooManyRequests: 429,
@@ -103,7 +107,6 @@ MESSAGES: dict[int, str] = {
     404: "not found",
     405: "this method is not allowed here",
     413: f"the body is over {MAX_BODY} bytes",
-    415: "the body must be application/json in UTF-8",
     500: "internal error",
     503: "the store does not answer; try again",
 }
@@ -129,7 +132,6 @@ _REASONS: dict[int, str] = {
     404: "not_found",
     405: "method",
     413: "body_size",
-    415: "media_type",
     500: "defect",
     503: "store",
 }
@@ -227,6 +229,7 @@ class ApiHandler(RequestHandler):
             self.method = "OTHER"
         self.error: BaseException | None = None
         self._body = bytearray()
+        self._shared = b""
         self._received = 0
         self._refused = False
         self._close_after = False
@@ -323,10 +326,7 @@ class ApiHandler(RequestHandler):
 
     def _check_body_head(self) -> None:
         headers = self.request.headers
-        if self.takes_body and not is_json(headers.get("Content-Type")):
-            raise HTTPError(415)
-        if "Content-Encoding" in headers:
-            raise HTTPError(415)
+        check_media(headers, takes_body=self.takes_body)
         if self._announced_length() > MAX_BODY:
             raise HTTPError(413)
         self.check_idempotency_key()
@@ -338,22 +338,23 @@ class ApiHandler(RequestHandler):
         length = self.request.headers.get("Content-Length")
         if length is None:
             return 0
-        length = length.split(",")[0].strip()
+        length = length.split(",")[0].strip(" \t")
         # the server refuses what is no number after this; until then it counts as large
         return int(length) if re.fullmatch("[0-9]{1,18}", length) else MAX_BODY + 1
 
     # --- the body ---
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
-        """Never fails: what is no UTF-8 becomes text that no id, limit or cursor equals."""
+        """Never fails: what is no UTF-8 becomes text that no id equals."""
         return value.decode("utf-8", "replace")
 
     def data_received(self, chunk: bytes) -> asyncio.Future[None] | None:
         self._received += len(chunk)
         if self._refused:
             return None
-        self._body += chunk
-        if len(self._body) > MAX_BODY:
+        if self.takes_body and self.method == "POST":
+            self._body += chunk
+        if self._received > MAX_BODY:
             return asyncio.ensure_future(self._refuse(HTTPError(413)))
         return None
 
@@ -361,6 +362,13 @@ class ApiHandler(RequestHandler):
         """The whole request has come: from now on it is answered, whether its client stays or
         not."""
         self._body_complete = True
+
+    async def _judge_key_again(self) -> None:
+        """Takes the user as the key stands now: it may have expired, or been taken away, while a
+        slow body came."""
+        if self.user is not None and self._received:
+            scope = self.scopes["GET" if self.method == "HEAD" else self.method]
+            self.user = await service.authenticate(self.context.shop, self._key(), scope)
 
     async def _refuse(self, error: Exception) -> None:
         """Answers now. A body that is still to come is thrown away as it comes: a small one to
@@ -387,8 +395,10 @@ class ApiHandler(RequestHandler):
             linger(self.connection)
 
     def _client_waits(self) -> bool:
-        """Whether the client holds its body back until it is asked for it."""
-        return "Expect" in self.request.headers
+        """Whether the client holds its body back until it is asked for it (RFC 9110, 10.1.1)."""
+        headers = self.request.headers
+        expects = headers.get("Expect", "").lower() == "100-continue"
+        return expects and self.request.version == "HTTP/1.1"
 
     @property
     def connection(self) -> HTTP1Connection | Exchange:
@@ -403,11 +413,13 @@ class ApiHandler(RequestHandler):
 
     async def _answer(self, *path: str) -> None:
         if not self._refused:
+            await self._judge_key_again()
             await getattr(self, _OPERATIONS[self.method])(*path)
         if self.context.draining and not self._headers_written:
             self._close_after = True
             self.set_header("Connection", "close")
         with suppress(StreamClosedError):
+            await self._send_shared()
             await self.finish()
         if self._close_after:
             self.connection.close()
@@ -439,7 +451,19 @@ class ApiHandler(RequestHandler):
         if has_current(self.request.headers.get("If-None-Match"), item.etag):
             self.set_status(304)
         else:
-            self.write(item.body)
+            self._shared = item.body
+
+    async def _send_shared(self) -> None:
+        """Sends a body that many share: in slices where it is large, the next one when the client
+        has taken the last, so that who does not read costs a slice and no copy of it."""
+        body, self._shared = self._shared, b""
+        if len(body) > SLICE and self.method != "HEAD":
+            self.set_header("Content-Length", str(len(body)))
+            for start in range(0, len(body), SLICE):
+                self.write(body[start : start + SLICE])
+                await self.flush()
+        elif body:
+            self.write(body)
 
     def check_etag_header(self) -> bool:
         """Never: write_encoded has judged it."""
@@ -545,17 +569,11 @@ def warn_of_store(error: BaseException) -> None:
 _warned: dict[str, float] = {}
 
 
-@lru_cache(maxsize=256)
-def is_json(content_type: str | None) -> bool:
-    """Whether a Content-Type (None: absent) is taken as JSON in UTF-8."""
-    if content_type is None:
-        return True
-    kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
-    charsets = [p.partition("=")[2].strip('"') for p in parameters if p.startswith("charset=")]
-    return kind == "application/json" and all(name == "utf-8" for name in charsets)
-
-
-ALLOWED_HEADERS = "api_key, x-api-key, content-type, idempotency-key"
+ALLOWED_HEADERS = (
+    "api_key, x-api-key, content-type, idempotency-key, if-match, if-none-match, last-event-id, "
+    "x-request-id, traceparent, tracestate"
+)
+"""What a browser may send: what the API reads, and what front ends' libraries add by themselves."""
 
 
 # --- the routes ---
@@ -569,6 +587,21 @@ class NotFoundHandler(ApiHandler):
 
     def write_failure(self, error: BaseException) -> None:
         super().write_failure(HTTPError(404))
+
+
+class EverythingHandler(ApiHandler):
+    """OPTIONS *: what the server as a whole can do (RFC 9110, 9.3.7)."""
+
+    route = "*"
+
+    @classmethod
+    @cache
+    def methods(cls) -> tuple[str, ...]:
+        return ("GET", "HEAD", "POST", "OPTIONS")
+
+    async def _check_head(self) -> None:
+        if self.method != "OPTIONS":
+            raise HTTPError(404)
 
 
 class ProductsHandler(ApiHandler):
@@ -603,7 +636,7 @@ class BasketHandler(ApiHandler):
 
     def basket(self) -> Basket:
         """The basket in the body. Raises InvalidRequest."""
-        return wire.parse_basket(bytes(self._body))
+        return wire.parse_basket(bytes(self._body).removeprefix(codecs.BOM_UTF8))
 
     @property
     def known_user(self) -> User:
@@ -633,8 +666,9 @@ class OrdersHandler(BasketHandler):
         self.write_json(wire.order_json(order))
 
     async def on_get(self) -> None:
-        limit = parse_limit(self.get_query_arguments("limit", strip=False))
-        cursor = only_value("cursor", self.get_query_arguments("cursor", strip=False))
+        query = self.request.query
+        limit = parse_limit(query_values(query, "limit"))
+        cursor = only_value("cursor", query_values(query, "cursor"))
         orders, following = await service.list_orders(
             self.context.shop, self.known_user, limit, cursor
         )
@@ -764,6 +798,17 @@ async def not_ready(context: Context) -> str | None:
     if version < SCHEMA_VERSION:
         return "the schema is older than the code: run database-migration"
     return None if snapshot.products else "the store holds no products: run database-load"
+
+
+def query_values(query: str, name: str) -> list[str]:
+    """The values of a query parameter, of which there may be any number beside others; what is no
+    UTF-8 becomes text that no limit or cursor equals."""
+    fields = (field.partition("=") for field in query.split("&"))
+    return [unquote_plus(value) for field, _, value in fields if _names(field, name)]
+
+
+def _names(field: str, name: str) -> bool:
+    return field == name or ("%" in field and unquote_plus(field) == name)
 
 
 def only_value(name: str, values: list[str]) -> str | None:

@@ -23,7 +23,7 @@ from tornado.httputil import HTTPHeaders
 
 from orderfood.exporting import Tracing
 from orderfood.handlers import ApiHandler
-from orderfood.httptools_server import RequestHeaders
+from orderfood.heads import RequestHeaders
 from orderfood.telemetry import NOT_SAMPLED, fail
 
 REQUEST_HEADERS = ("User-Agent", "Content-Type", "Content-Length", "Accept", "Origin")
