@@ -141,6 +141,7 @@ class Dispatch(HTTPMessageDelegate):
             self._whole_with = parameters
             request._body_future = self._conn.connection.server.done
             return None
+        handler.body_is_late = True
         request._body_future = asyncio.Future()
         prepared: asyncio.Future[None] = asyncio.Future()
         handler._prepared_future = prepared  # type: ignore[assignment]  # None by its stubs

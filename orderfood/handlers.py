@@ -201,6 +201,12 @@ class ApiHandler(RequestHandler):
 
     user: User | None = None
 
+    body_is_late = False
+    """Whether the head was judged before the body had come."""
+
+    _shared = b""
+    """A body that is sent to many."""
+
     allowance: Allowance | None = None
     """What the rate limit leaves to this client, once it has been asked."""
 
@@ -229,7 +235,6 @@ class ApiHandler(RequestHandler):
             self.method = "OTHER"
         self.error: BaseException | None = None
         self._body = bytearray()
-        self._shared = b""
         self._received = 0
         self._refused = False
         self._close_after = False
@@ -366,9 +371,8 @@ class ApiHandler(RequestHandler):
     async def _judge_key_again(self) -> None:
         """Takes the user as the key stands now: it may have expired, or been taken away, while a
         slow body came."""
-        if self.user is not None and self._received:
-            scope = self.scopes["GET" if self.method == "HEAD" else self.method]
-            self.user = await service.authenticate(self.context.shop, self._key(), scope)
+        scope = self.scopes["GET" if self.method == "HEAD" else self.method]
+        self.user = await service.authenticate(self.context.shop, self._key(), scope)
 
     async def _refuse(self, error: Exception) -> None:
         """Answers now. A body that is still to come is thrown away as it comes: a small one to
@@ -413,13 +417,15 @@ class ApiHandler(RequestHandler):
 
     async def _answer(self, *path: str) -> None:
         if not self._refused:
-            await self._judge_key_again()
+            if self.body_is_late and self._received and self.user is not None:
+                await self._judge_key_again()
             await getattr(self, _OPERATIONS[self.method])(*path)
         if self.context.draining and not self._headers_written:
             self._close_after = True
             self.set_header("Connection", "close")
         with suppress(StreamClosedError):
-            await self._send_shared()
+            if self._shared:
+                await self._send_shared()
             await self.finish()
         if self._close_after:
             self.connection.close()
@@ -456,14 +462,14 @@ class ApiHandler(RequestHandler):
     async def _send_shared(self) -> None:
         """Sends a body that many share: in slices where it is large, the next one when the client
         has taken the last, so that who does not read costs a slice and no copy of it."""
-        body, self._shared = self._shared, b""
-        if len(body) > SLICE and self.method != "HEAD":
-            self.set_header("Content-Length", str(len(body)))
-            for start in range(0, len(body), SLICE):
-                self.write(body[start : start + SLICE])
-                await self.flush()
-        elif body:
+        body = self._shared
+        if len(body) <= SLICE or self.method == "HEAD":
             self.write(body)
+            return
+        self.set_header("Content-Length", str(len(body)))
+        for start in range(0, len(body), SLICE):
+            self.write(body[start : start + SLICE])
+            await self.flush()
 
     def check_etag_header(self) -> bool:
         """Never: write_encoded has judged it."""

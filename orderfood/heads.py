@@ -18,7 +18,7 @@ from orderfood.framing import Body, BodyRefused, body_of
 
 T = TypeVar("T")
 
-_VERSIONS = {b" HTTP/1.0": "HTTP/1.0", b" HTTP/1.1": "HTTP/1.1"}
+_VERSIONS = {b"HTTP/1.0": "HTTP/1.0", b"HTTP/1.1": "HTTP/1.1"}
 _BLANKS = b" \t"
 _LONGEST_KEPT_NAME = 40
 
@@ -108,32 +108,27 @@ class HeadParser:
 
     def parse(self, data: bytes) -> Head:
         """``data`` is all of a head, with the empty line at its end. Raises HeadRefused."""
-        self._url = b""
         self._raw: list[tuple[bytes, bytes]] = []
         self._keep_alive: bool | None = None
         self._complete = False
         try:
             self._parser.feed_data(data)
+            head = self._head(data)
         except httptools.HttpParserUpgrade:
+            head = self._head(data)
             self._complete = False  # the parser would take what follows for another protocol
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, HeadRefused):
             self._renew()
             raise HeadRefused from None
-        try:
-            return self._head(data)
-        finally:
-            # one that waits for a body, or for the end of its connection, is of no more use
-            if not (self._complete and self._keep_alive):
-                self._renew()
+        if not (self._complete and head.keep_alive):
+            self._renew()  # it waits for a body, or for the end of its connection
+        return head
 
     def _head(self, data: bytes) -> Head:
-        line_end = data.find(b"\r\n")
-        # the parser takes RTSP and ICE, and any number of blanks
-        version = _VERSIONS.get(data[line_end - 9 : line_end])
-        if data.count(b" ", 0, line_end) != 2:
-            raise HeadRefused
-        method = self._parser.get_method().decode("ascii")
-        if version is None or self._keep_alive is None or method == "CONNECT":
+        # the parser has judged the three; but it also takes RTSP and ICE, and any number of blanks
+        line = data[: data.find(b"\r\n")].split(b" ")
+        version = _VERSIONS.get(line[-1])
+        if len(line) != 3 or version is None or self._keep_alive is None or line[0] == b"CONNECT":
             raise HeadRefused
         headers = RequestHeaders(self._raw)
         lowered = headers.lowered
@@ -142,7 +137,7 @@ class HeadParser:
         except BodyRefused:
             raise HeadRefused from None
         return Head(
-            RequestStartLine(method, self._url.decode("latin-1"), version),
+            RequestStartLine(line[0].decode("ascii"), line[1].decode("latin-1"), version),
             headers,
             self._keep_alive and "upgrade" not in lowered,
             version == "HTTP/1.1" and lowered.get("expect", "").lower() == "100-continue",
@@ -150,9 +145,6 @@ class HeadParser:
         )
 
     # --- from the parser; an exception in here would be lost in C ---
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._raw.append((name, value.strip(_BLANKS)))  # RFC 9110, 5.5

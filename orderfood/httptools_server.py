@@ -105,6 +105,8 @@ class Exchange(HTTPConnection):
     blocked: asyncio.Future[None] | None = None
     head_written = False
     finished = False
+    arrived: bytes | bytearray = b""
+    """What has come of the body and is not handed on."""
     _rest: memoryview | None = None
     """What is still to be sent of a large answer."""
     _chunked = False
@@ -120,8 +122,6 @@ class Exchange(HTTPConnection):
         self.expects = head.expects
         self.head_bytes = head_bytes
         self.body = head.body
-        self.arrived = bytearray() if head.body else b""
-        """What has come of the body and is not handed on."""
         self.complete = head.body is None
         """Whether the whole request has come."""
 
@@ -132,7 +132,9 @@ class Exchange(HTTPConnection):
     def receive(self, data: bytes, start: int) -> int:
         """Takes what belongs to the body, and returns where that ends. Raises BodyRefused."""
         assert self.body is not None
-        into = None if self.finished else cast(bytearray, self.arrived)
+        into = None
+        if not self.finished:
+            into = self.arrived = cast(bytearray, self.arrived) or bytearray()
         stopped = self.body.read(data, start, into)
         self.complete = self.body.done
         return stopped
@@ -257,7 +259,8 @@ class Exchange(HTTPConnection):
         if self.expects:
             self._continue()
         while self.arrived and self.blocked is None:
-            chunk, self.arrived = bytes(self.arrived), bytearray()
+            chunk, self.arrived = bytes(self.arrived), b""
+            self.connection.waiting_bytes -= len(chunk)
             if not self.finished:
                 self._wait_for(self.delegate.data_received(chunk))
         if self.complete and not self.arrived and not self.delivered and self.blocked is None:
@@ -310,6 +313,8 @@ class Connection(asyncio.BufferedProtocol):
         """When the client must have sent more."""
         self.write_deadline = _NEVER
         """When it must have taken what was written."""
+        self.waiting_bytes = 0
+        """Bytes of heads and bodies that are not answered, or not handed on."""
         self._transport: asyncio.Transport | None = None
         self._unparsed = b""
         self._searched = 0
@@ -411,9 +416,11 @@ class Connection(asyncio.BufferedProtocol):
     def _parse_body(self, data: bytes, start: int) -> int:
         exchange = self._receiving
         assert exchange is not None
-        if self._waiting_bytes() > MAX_WAITING:
+        if self.waiting_bytes > MAX_WAITING:
             return start
+        before = len(exchange.arrived)
         start = exchange.receive(data, start)
+        self.waiting_bytes += len(exchange.arrived) - before
         if exchange.complete:
             self._receiving = None
             self.deadline = _NEVER
@@ -445,6 +452,7 @@ class Connection(asyncio.BufferedProtocol):
     def _begin_exchange(self, head: Head, size: int) -> None:
         exchange = Exchange(self, head, size)
         self._exchanges.append(exchange)
+        self.waiting_bytes += size
         if exchange.complete:
             self.deadline = _NEVER
             self._end_if_last(exchange)
@@ -457,13 +465,8 @@ class Connection(asyncio.BufferedProtocol):
         if not exchange.keep_alive:
             self._deaf = True
 
-    def _waiting_bytes(self) -> int:
-        return sum(each.head_bytes + len(each.arrived) for each in self._exchanges)
-
     def _is_full(self) -> bool:
-        if not self._exchanges:
-            return False
-        return len(self._exchanges) > MAX_PIPELINED or self._waiting_bytes() > MAX_WAITING
+        return len(self._exchanges) > MAX_PIPELINED or self.waiting_bytes > MAX_WAITING
 
     # --- the queue ---
 
@@ -511,6 +514,7 @@ class Connection(asyncio.BufferedProtocol):
             self.linger()
             return False
         self._exchanges.popleft()
+        self.waiting_bytes -= exchange.head_bytes
         exchange.delegate = None  # which knows it: a cycle would leave both to the collector
         if self._closing or not exchange.keep_alive:
             self._exchanges.clear()
