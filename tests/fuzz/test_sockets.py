@@ -15,7 +15,7 @@ import pytest
 from tests.api.client import connect
 from tests.api.test_front import resident
 from tests.fuzz.mutations import pieces, stream
-from tests.processes import PATIENCE, RunningServer, serving
+from tests.processes import PATIENCE, RunningServer, prepare, serving
 
 SECONDS = float(os.environ.get("ORDERFOOD_FUZZ_SECONDS", "10"))
 """How long each of the two servers is talked to; make fuzz takes longer."""
@@ -83,8 +83,9 @@ class Talker:
 
 
 @pytest.mark.parametrize("name", ["httptools", "tornado"])
-async def test_nothing_that_comes_does_harm(name: str) -> None:
-    with serving("memory://", HTTP_SERVER=name, DRAIN_SECONDS=1) as server:
+async def test_nothing_that_comes_does_harm(name: str, sqlite_url: str) -> None:
+    prepare(sqlite_url)
+    with serving(sqlite_url, HTTP_SERVER=name, DRAIN_SECONDS=1) as server:
         talker = Talker(server.port, random.SystemRandom().randrange(10**9))
         await talker.talk_for(SECONDS / 2)
         before = resident(server)
