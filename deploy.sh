@@ -85,6 +85,22 @@ storage_values() {
     [ "$1" = postgres ] || [ -z "${STORAGE_URL:-}" ] || printf "storage: {url: '%s'}\n" "${STORAGE_URL//\'/\'\'}"
 }
 
+# say_keys: whose keys open the shop, as the releases have it: their own users.json, or the sample's, which count in no production.
+say_keys() {
+    local own environment
+    own=$(kubectl -n "$namespace" get deployment/order-food cronjob/database-load --ignore-not-found \
+        -o jsonpath='{..volumeMounts[?(@.subPath=="users.json")].name}')
+    environment=$(kubectl -n "$namespace" get deployment order-food \
+        -o jsonpath='{.spec.template.spec.containers[0].env[?(@.name=="ENVIRONMENT")].value}')
+    if [ -n "$own" ]; then
+        printf 'keys in force: those of your own users.json\n'
+    elif [[ ${environment,,} =~ ^prod(uction)?$ ]]; then
+        printf 'keys in force: none: ENVIRONMENT is %s, where the sample keys open nothing; name a Secret with your users.json in users.existingSecret of both releases\n' "$environment"
+    else
+        printf 'keys in force: the sample keys, apitest and apitest-readonly, which everybody knows; users.existingSecret names a Secret with your own users.json\n'
+    fi
+}
+
 say_how_to_reach_it() {
     local port address
     port=$(kubectl -n "$namespace" get service order-food -o jsonpath='{.spec.ports[0].nodePort}')
@@ -114,3 +130,4 @@ install database-load "${DATABASE_LOAD_VALUES:-}" --set-string "image.tag=$versi
 install order-food "${ORDER_FOOD_VALUES:-}" --set-string "image.tag=$version" --set service.type=NodePort \
     --set-string "initContainers.databaseMigration.image.tag=$version" --set-string "initContainers.databaseLoad.image.tag=$version"
 say_how_to_reach_it
+say_keys

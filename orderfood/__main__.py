@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from fixtures import FixtureError, read_fixtures
 from orderfood.accesslog import AccessLog
 from orderfood.app import build_app
-from orderfood.catalogue import CatalogueCache, Snapshot
+from orderfood.catalogue import CatalogueCache
 from orderfood.couponfiles import coupon_codes
 from orderfood.front import Front
 from orderfood.handlers import Context
@@ -24,11 +24,12 @@ from orderfood.observed import ObservedStorage
 from orderfood.observer import RequestObserver
 from orderfood.program import Program, require_schema, run_program, storage_of
 from orderfood.ratelimit import RateLimiter
+from orderfood.sample_keys import refused_keys, warn_of_sample_keys
 from orderfood.server import ListenError, Server, bind, serve_until_signal, url_of
-from orderfood.service import Shop, hash_key
+from orderfood.service import Shop
 from orderfood.settings import Settings
 from orderfood.supervisor import Worker, WorkerFailed, supervise
-from orderfood.telemetry import current_tracing
+from orderfood.telemetry import current_tracing, say_untraced
 from storage import Storage
 from storage.errors import StorageError
 
@@ -55,7 +56,7 @@ async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
         await prepare_storage(inner, settings)
         context = new_context(settings, inner)
         async with background(context):
-            tracer = request_tracer()
+            tracer = request_tracer(settings)
             front = Front(build_app(context, tracer), context, tracer)
             server = Server(front, context)
             spare_the_collector()
@@ -101,13 +102,16 @@ def new_context(settings: Settings, inner: Storage) -> Context:
     storage = ObservedStorage(inner, metrics=metrics)
     warn = partial(warn_of_sample_keys, settings.environment)
     catalogue = CatalogueCache(storage, on_change=warn)
-    limiter = RateLimiter(settings.rate_limit) if settings.rate_limit else None
+    refused = refused_keys(settings.environment)
+    limits = (settings.rate_limit, settings.abuse_limit)
+    limiter, guesses = (RateLimiter(limit) if limit else None for limit in limits)
     observer = RequestObserver(metrics, AccessLog(settings, PROGRAM.name))
     if metrics is None:
-        return Context(Shop(storage, catalogue), settings, limiter, observer)
+        shop = Shop(storage, catalogue, refused_keys=refused)
+        return Context(shop, settings, limiter, guesses, observer)
     metrics.watch(catalogue)
-    shop = Shop(storage, catalogue, on_placed=metrics.order_placed)
-    return Context(shop, settings, limiter, observer)
+    shop = Shop(storage, catalogue, on_placed=metrics.order_placed, refused_keys=refused)
+    return Context(shop, settings, limiter, guesses, observer)
 
 
 def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:
@@ -119,29 +123,18 @@ def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:
     return Metrics(settings, storage)
 
 
-def request_tracer() -> RequestTracer | None:
+def request_tracer(settings: Settings) -> RequestTracer | None:
     """None when no request is traced; then the instrumentation is not imported either."""
     tracing = current_tracing()
     if tracing is None:
         return None
-    from orderfood.traced import RequestTracer
+    try:
+        from orderfood.traced import RequestTracer
 
-    return RequestTracer(tracing)
-
-
-SAMPLE_KEYS = ("apitest", "apitest-readonly")
-"""What the packaged users have, and everybody knows."""
-
-PRODUCTION = ("prod", "production")
-
-
-def warn_of_sample_keys(environment: str, snapshot: Snapshot) -> None:
-    """Says so when production is open to whoever has read the README."""
-    if environment not in PRODUCTION:
-        return
-    for key in SAMPLE_KEYS:
-        if hash_key(key) in snapshot.keys:
-            logger.warning("the sample key %r opens this shop: load users of your own", key)
+        return RequestTracer(tracing, settings)
+    except Exception as error:  # whatever the environment has made of the instrumentation
+        say_untraced(error)
+        return None
 
 
 async def prepare_storage(storage: Storage, settings: Settings) -> None:
@@ -149,8 +142,8 @@ async def prepare_storage(storage: Storage, settings: Settings) -> None:
     there the fixtures are loaded here. Raises SchemaOutdated, FixtureError."""
     await require_schema(storage)
     if storage.backend == "memory":
-        loaded = read_fixtures(settings.fixtures_dir)
-        async with coupon_codes(loaded.coupon_files, settings) as codes:
+        loaded = await asyncio.to_thread(read_fixtures, settings.fixtures_dir)
+        async with coupon_codes(loaded, settings) as codes:
             await storage.replace_catalogue(
                 loaded.catalogue, codes=codes, sample_orders=loaded.sample_orders
             )

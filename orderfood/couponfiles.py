@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fixtures import FixtureError
+from fixtures import FixtureError, Fixtures
 from fixtures.codes import Progress, Stopped, find_codes
+from orderfood.logs import say
 from orderfood.settings import Settings, prefer_avx2
 
 if TYPE_CHECKING:
@@ -30,13 +31,18 @@ LOG_SECONDS = 5.0
 
 @asynccontextmanager
 async def coupon_codes(
-    files: Sequence[Path], settings: Settings
+    fixtures: Fixtures, settings: Settings
 ) -> AsyncIterator[Codes | tuple[str, ...]]:
-    """The codes that stand in at least two of the files, for as long as the block lasts.
+    """The codes that stand in at least two of the coupon files, for as long as the block lasts.
+    Says what lies beside them and is passed over.
 
     They are found on threads, and what is too much for memory lies in SPOOL_DIR. When the task is
     cancelled the threads end before this does. Raises FixtureError.
     """
+    files = fixtures.coupon_files
+    if fixtures.passed_over:
+        names = ", ".join(map(ascii, fixtures.passed_over))
+        say(logger, f"no coupon files, passed over: {names}", passed_over=fixtures.passed_over)
     if not files:
         yield ()
         return

@@ -7,6 +7,7 @@
     ├── UnsupportedMedia    the body is announced as something else than JSON in UTF-8
     ├── TooManyRequests     over the rate limit
     ├── Unprocessable       well-formed, but it cannot be fulfilled
+    │   └── UnknownCoupon   there is no such coupon
     └── StillInProgress     the first request under this idempotency key has not ended yet
 
 What the storage raises (storage.errors) is the other half; handlers.py turns both into answers.
@@ -60,11 +61,16 @@ class UnsupportedMedia(Refusal):
 
 
 class TooManyRequests(Refusal):
-    """The client has sent more requests than it may; ``retry_after`` is in seconds."""
+    """The client has sent more requests, or made more guesses, than it may; ``retry_after`` is in
+    seconds."""
 
     def __init__(self, reason: str, message: str, retry_after: int) -> None:
         super().__init__(reason, message)
         self.retry_after = retry_after
+
+
+class UnknownCoupon(Unprocessable):
+    """There is no such coupon: perhaps somebody guesses."""
 
 
 class StillInProgress(Refusal):

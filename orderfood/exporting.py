@@ -13,10 +13,14 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.trace import Link, SpanKind, TraceState
+from opentelemetry.util.types import Attributes
 
 from orderfood.logs import hide_passwords, mask_url
 from orderfood.settings import Settings
@@ -38,7 +42,11 @@ class Tracing:
             id_generator=self.ids,
             shutdown_on_exit=False,  # its shutdown may take half a minute; ours has an end
         )
-        self._reporting = ReportingExporter(exporter, where)
+        self.sampler = self.provider.sampler
+        """What the operator has chosen, for traces that begin here."""
+        self.provider.sampler = _Judged(self.sampler)
+        expected = not settings.jaeger_is_assumed or settings.span_exporter != "jaeger"
+        self._reporting = ReportingExporter(exporter, where, expected)
         self.provider.add_span_processor(BatchSpanProcessor(self._reporting))
         trace.set_tracer_provider(self.provider)
 
@@ -49,6 +57,36 @@ class Tracing:
         stopping.join(seconds)
         if stopping.is_alive():
             self._reporting.give_up(seconds)
+
+
+class _Judged(Sampler):
+    """Follows the flag of a span elsewhere, for whoever has handed it on has judged it; of all else
+    the sampler within decides."""
+
+    def __init__(self, inner: Sampler) -> None:
+        self._inner = inner
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        parent = trace.get_current_span(parent_context).get_span_context()
+        if not (parent.is_valid and parent.is_remote):
+            return self._inner.should_sample(
+                parent_context, trace_id, name, kind, attributes, links, trace_state
+            )
+        wanted = parent.trace_flags.sampled
+        decision = Decision.RECORD_AND_SAMPLE if wanted else Decision.DROP
+        return SamplingResult(decision, attributes, parent.trace_state)
+
+    def get_description(self) -> str:
+        return self._inner.get_description()
 
 
 class DrawnIds(RandomIdGenerator):
@@ -73,11 +111,13 @@ class DrawnIds(RandomIdGenerator):
 
 
 class ReportingExporter(SpanExporter):
-    """Passes spans on, and tells once when that fails and once when it works again."""
+    """Passes spans on, and tells once when that fails and once when it works again. Where nobody
+    has said that there is a collector, it is no wonder that none answers."""
 
-    def __init__(self, inner: SpanExporter, where: str) -> None:
+    def __init__(self, inner: SpanExporter, where: str, expected: bool = True) -> None:
         self._inner = inner
         self._where = where
+        self._level = logging.WARNING if expected else logging.INFO
         self._failing = False
         self._complaints = _overhear(inner)
 
@@ -95,7 +135,7 @@ class ReportingExporter(SpanExporter):
         return result
 
     def _failed(self, count: int, why: str) -> SpanExportResult:
-        level = logging.DEBUG if self._failing else logging.WARNING
+        level = logging.DEBUG if self._failing else self._level
         self._failing = True
         text = "spans cannot be exported to %s and are dropped: %s"
         fields = {"dropped": count}
@@ -104,7 +144,7 @@ class ReportingExporter(SpanExporter):
 
     def give_up(self, seconds: float) -> None:
         """Says that the end of the program did not wait any longer."""
-        level = logging.DEBUG if self._failing else logging.WARNING
+        level = logging.DEBUG if self._failing else self._level
         logger.log(level, "%s did not take the last spans within %g s", self._where, seconds)
 
     def shutdown(self) -> None:
@@ -131,7 +171,9 @@ def _overhear(exporter: SpanExporter) -> list[str]:
     messages: list[str] = []
     module = type(exporter).__module__
     for name in (module, f"{module}.send"):
-        logging.getLogger(name).addFilter(_Overheard(messages))
+        speaker = logging.getLogger(name)
+        speaker.setLevel(logging.ERROR)
+        speaker.addFilter(_Overheard(messages))
     return messages
 
 

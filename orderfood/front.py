@@ -115,7 +115,7 @@ class _Request(HTTPMessageDelegate):
             start_line = _origin_form(start_line)
         self._began = time.perf_counter()
         tracer = self._front.tracer
-        if tracer is None or not tracer.enter(headers):
+        if tracer is None or not tracer.enter(headers, self._conn):
             self._read = self._front.find(start_line)
         if self._read is None or not self._is_simple(self._read[1], headers):
             self._inner = self._front.app.start_request(self._server, self._conn)

@@ -1,8 +1,9 @@
 """HTTP: each handler parses, calls one use case and writes.
 
-The order of checks is the contract's: route and method (404, 405), key (401, 403), media type
-(415), size (413), Idempotency-Key (400), the body's form (400), what it asks for (422). All up to
-the size are judged before the body is read, and a refusal goes out at once.
+The order of checks is the contract's: route and method (404, 405), key (401, 403), rate (429; what
+has no good key is counted first of all), media type (415), size (413), Idempotency-Key (400), the
+body's form (400), what it asks for (422). All up to the size are judged before the body is read,
+and a refusal goes out at once.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tornado.iostream import StreamClosedError
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
 from orderfood import contract, errors, service, wire
+from orderfood.addresses import client_address
 from orderfood.answer_headers import AnswerHeaders, spelling
 from orderfood.errors import FieldError, InvalidRequest, Refusal, TooManyRequests
 from orderfood.httptools_server import SLICE, Exchange
@@ -32,7 +34,7 @@ from orderfood.logs import request_id as logged_request_id
 from orderfood.media import check_media
 from orderfood.observer import RequestObserver
 from orderfood.pricing import Basket, parse_product_id
-from orderfood.ratelimit import Allowance, RateLimiter, client_address
+from orderfood.ratelimit import Allowance, RateLimiter
 from orderfood.responses import (
     common_headers,
     has_current,
@@ -75,6 +77,8 @@ class Context:
     shop: Shop
     settings: Settings
     limiter: RateLimiter | None = None
+    guesses: RateLimiter | None = None
+    """Counts wrong keys and unknown coupons by address; None when nobody limits them."""
     observer: RequestObserver = field(default_factory=RequestObserver)
     """Told of each request when it begins and when it has ended."""
     draining: bool = False
@@ -275,59 +279,74 @@ class ApiHandler(RequestHandler):
         try:
             await self._check_head()
         except Exception as error:
-            self._count_refused()
             await self._refuse(error)
 
     async def _check_head(self) -> None:
+        if self.context.limiter is not None and self.limited:
+            await self._count(self.context.limiter)
+        self._check_route()
         method = self.method
-        if method not in self.methods():
-            raise HTTPError(405)
         scope = self.scopes.get("GET" if method == "HEAD" else method)
         if scope is not None:
             self.user = await service.authenticate(self.context.shop, self._key(), scope)
-        if self.context.limiter is not None:
-            await self._check_rate(self.context.limiter)
+        self._check_allowance()
         if method == "POST":
             self._check_body_head()
+
+    def _check_route(self) -> None:
+        if self.method not in self.methods():
+            raise HTTPError(405)
 
     def _key(self) -> str | None:
         headers = self.request.headers
         key = headers.get("api_key")
         return headers.get("X-API-Key") if key is None else key
 
-    async def _check_rate(self, limiter: RateLimiter) -> None:
-        if not self.limited:
-            return
-        if self.method == "OPTIONS":  # a browser's question before the request, without its key
+    async def _count(self, limiter: RateLimiter) -> None:
+        """Counts for a key that is good, else for an address, which is refused at once: whatever it
+        asked for would tell it how to go on."""
+        if self.is_preflight():
             self._write_allowance(limiter.look(self._address()))
             return
-        allowance = limiter.count(await self._client())
-        self._write_allowance(allowance)
-        if not allowance.allowed:
-            raise TooManyRequests("rate_limit", "too many requests", retry_after=allowance.reset)
+        key = self._key()
+        if key and await service.is_good_key(self.context.shop, key):
+            self._write_allowance(limiter.count(f"key {service.hash_key(key)}"))
+            return
+        self._write_allowance(limiter.count(self._address()))
+        self._check_allowance()
 
-    def _count_refused(self) -> None:
-        """What is refused before its rate was judged counts for its address, and is told so."""
-        limiter = self.context.limiter
-        if limiter is not None and self.limited and self.allowance is None:
-            self._write_allowance(limiter.count(self._address()))
+    def is_preflight(self) -> bool:
+        """Whether it is a browser's question before the request, which comes without its key."""
+        return self.method == "OPTIONS"
+
+    def _check_allowance(self) -> None:
+        left = self.allowance
+        if left is not None and not left.allowed and not self.is_preflight():
+            raise TooManyRequests("rate_limit", "too many requests", retry_after=left.reset)
 
     def _write_allowance(self, allowance: Allowance) -> None:
         self.allowance = allowance
         for name, value in allowance.headers().items():
             self.set_header(name, value)
 
-    async def _client(self) -> str:
-        """Who is counted: a key that is good, else an address."""
-        key = self._key()
-        if key and await service.find_key(self.context.shop, key):
-            return f"key {service.hash_key(key)}"
-        return self._address()
-
     def _address(self) -> str:
-        forwarded_for = self.request.headers.get("X-Forwarded-For")
-        trusted = self.context.settings.trusted_proxies
-        return client_address(self.request.remote_ip or "", forwarded_for, trusted)
+        headers = self.request.headers
+        return client_address(
+            self.request.remote_ip or "",
+            headers.get("X-Forwarded-For"),
+            headers.get("Forwarded"),
+            self.context.settings.trusted_proxies,
+        )
+
+    def _braked(self, error: BaseException) -> BaseException:
+        """The error that a guess is answered with: another one when its address has made many."""
+        guesses = self.context.guesses
+        if guesses is None or not is_guess(error):
+            return error
+        left = guesses.count(self._address())
+        if left.allowed:
+            return error
+        return TooManyRequests("abuse_limit", "too many guesses", retry_after=left.reset)
 
     def _check_body_head(self) -> None:
         headers = self.request.headers
@@ -488,7 +507,7 @@ class ApiHandler(RequestHandler):
 
     def write_failure(self, error: BaseException) -> None:
         """Writes the error's status, headers and body, and leaves it to be sent."""
-        self.error = error
+        self.error = error = self._braked(error)
         status = status_of(error)
         if status == 500:
             fields = {"request_id": self.request_id, "route": self.route}
@@ -560,6 +579,13 @@ class ApiHandler(RequestHandler):
         return int(self._headers.get("Content-Length", 0))
 
 
+def is_guess(error: BaseException) -> bool:
+    """Whether it is the refusal of a key or a coupon that does not exist."""
+    if isinstance(error, errors.KeyRefused):
+        return error.reason == "wrong_key"
+    return isinstance(error, errors.UnknownCoupon)
+
+
 def warn_of_store(error: BaseException) -> None:
     """Says once in a while why the store fails: the client is not told, and each of many requests
     would say the same."""
@@ -588,11 +614,14 @@ ALLOWED_HEADERS = (
 class NotFoundHandler(ApiHandler):
     """Whatever no route takes, by whichever method."""
 
-    async def _check_head(self) -> None:
+    def _check_route(self) -> None:
         raise HTTPError(404)
 
+    def is_preflight(self) -> bool:
+        return False
+
     def write_failure(self, error: BaseException) -> None:
-        super().write_failure(HTTPError(404))
+        super().write_failure(error if isinstance(error, TooManyRequests) else HTTPError(404))
 
 
 class EverythingHandler(ApiHandler):

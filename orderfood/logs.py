@@ -28,6 +28,18 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The request that is worked on, if it is one: every line that is logged meanwhile has it."""
 
 
+MAX_MESSAGE = 4096
+"""Characters of a message that are logged."""
+
+MAX_TRACEBACK = 64 * 1024
+"""As many of a traceback, whose end tells the most."""
+
+_QUOTING = {"tornado.general": logging.ERROR, "opentelemetry": logging.CRITICAL}
+"""Loggers of libraries that quote what a client has sent, as often as it likes, and the least that
+they may say, whatever LOG_LEVEL is. (OpenTelemetry's errors quote contexts, with all that is in
+them; what becomes of the spans is told by our own exporter.)"""
+
+
 def configure_logging(settings: Settings, service: str) -> None:
     """Sends all that is logged to stdout, in the settings' format and from their level on.
 
@@ -48,6 +60,8 @@ def configure_logging(settings: Settings, service: str) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(settings.log_level)
+    for name, level in _QUOTING.items():
+        logging.getLogger(name).setLevel(max(level, root.level))
 
 
 def say(logger: logging.Logger, message: str, **fields: object) -> None:
@@ -61,10 +75,35 @@ def say(logger: logging.Logger, message: str, **fields: object) -> None:
     logger.handle(record)
 
 
-def hide_passwords(text: str) -> str:
+def hide_passwords(text: str, most: int = MAX_MESSAGE) -> str:
     """``text`` with the passwords of the URLs in it masked: drivers like to quote what they were
-    given. For a text that is nothing but a URL there is the stricter :func:`mask_url`."""
-    return _URL_PASSWORD.sub(r"\1***@", text) if "://" in text else text
+    given. For a text that is nothing but a URL there is the stricter :func:`mask_url`.
+
+    At most ``most`` characters of it, for a client may have a hand in it; where that cuts a URL,
+    its password is masked to the end.
+    """
+    if len(text) > most:
+        return f"{_masked(text[:most] + '@')[:-1]}… ({len(text) - most} more characters)"
+    return _masked(text)
+
+
+def _masked(text: str) -> str:
+    if "://" not in text:
+        return text
+    return _WORD.sub(lambda word: _masked_word(word[0]), text)
+
+
+def _masked_word(word: str) -> str:
+    """The password of the first URL in it that has one, and all that follows as far as the last @:
+    a password may hold anything."""
+    at = word.rfind("@")
+    slashes = word.find("://", 1, at) if at > 0 else -1
+    while slashes >= 0:
+        user = _USER.match(word, slashes + 3, at)
+        if user is not None:
+            return f"{word[: user.end()]}***{word[at:]}"
+        slashes = word.find("://", slashes + 3, at)
+    return word
 
 
 def add_log_context(provider: Callable[[], Mapping[str, str]]) -> None:
@@ -116,7 +155,8 @@ class JSONFormatter(logging.Formatter):
     def _problem(self, record: logging.LogRecord) -> str:
         """The traceback and the stack, as far as the record has them."""
         exception = self.formatException(record.exc_info) if record.exc_info else ""
-        return hide_passwords("\n".join(filter(None, (exception, record.stack_info))))
+        text = "\n".join(filter(None, (exception, record.stack_info)))
+        return hide_passwords(text, MAX_TRACEBACK)
 
 
 class TextFormatter(logging.Formatter):
@@ -126,10 +166,10 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        return hide_passwords(super().format(record))
+        return hide_passwords(super().format(record), MAX_TRACEBACK)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
-        message = record.message.translate(_VISIBLE_CONTROLS)
+        message = hide_passwords(record.message).translate(_VISIBLE_CONTROLS)
         if getattr(record, "plain", False):
             return message
         fields = "".join(f" {name}={_text(value)}" for name, value in _fields(record).items())
@@ -157,7 +197,8 @@ def _text(value: object) -> str:
     return text if text.isprintable() and " " not in text else json.dumps(value, default=str)
 
 
-_URL_PASSWORD = re.compile(r"([\w+.-]+://[^\s:/@]*:)\S*@")
+_WORD = re.compile(r"\S+")
+_USER = re.compile(r"[^:/@]*:")
 
 _VISIBLE_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {
     ord("\n"): "\\n",

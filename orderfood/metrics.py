@@ -44,7 +44,7 @@ PLACING = ("POST", "/api/order")
 """The method and the route of an order that is placed, or refused."""
 
 REFUSALS = (
-    "body_size", "coupon", "coupon_used_up", "expired_key", "idempotency_conflict",
+    "abuse_limit", "body_size", "coupon", "coupon_used_up", "expired_key", "idempotency_conflict",
     "idempotency_key", "in_progress", "json", "limit", "media_type", "no_key", "rate_limit",
     "schema", "scope", "unknown_product", "wrong_key",
 )  # fmt: skip

@@ -14,7 +14,7 @@ from orderfood import telemetry
 from orderfood.deadlines import Deadlines
 from orderfood.telemetry import SpanKind
 from storage import MIGRATION_TIMEOUT, Storage
-from storage.base import Watch
+from storage.base import Approve, Watch
 from storage.errors import Conflict, NotFound, StorageError
 from storage.records import (
     AppliedMigration,
@@ -149,9 +149,15 @@ class ObservedStorage(Storage):
         sample_orders: Sequence[Order] = (),
         dry_run: bool = False,
         watch: Watch | None = None,
+        approve: Approve | None = None,
     ) -> LoadReport:
         return await self._inner.replace_catalogue(
-            catalogue, codes=codes, sample_orders=sample_orders, dry_run=dry_run, watch=watch
+            catalogue,
+            codes=codes,
+            sample_orders=sample_orders,
+            dry_run=dry_run,
+            watch=watch,
+            approve=approve,
         )
 
     async def wait_for_notice(self) -> None:

@@ -1,18 +1,22 @@
-"""How many requests a client may send: counted by the library `limits`, per process."""
+"""How many requests a client may send: counted in memory, per process, in fixed windows.
+
+The library `limits` reads the setting; its own counters go by the wall clock, which may be set back
+while they count, and have no bound.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from limits import RateLimitItem
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 
-Network = IPv4Network | IPv6Network
+MAX_CLIENTS = 50_000
+"""How many clients are counted at once: with one more, whose window began first begins anew. About
+15 MB, for an address costs who has a network of them nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,44 +38,54 @@ class Allowance:
         }
 
 
-class RateLimiter:
-    """Counts requests by client, in fixed windows."""
+@dataclass(slots=True)
+class _Window:
+    ends: float
+    count: int = 0
 
-    def __init__(self, limit: RateLimitItem) -> None:
-        self._limit = limit
-        self._windows = FixedWindowRateLimiter(MemoryStorage())
+
+class RateLimiter:
+    """Counts requests by client. A window begins with a client's first request."""
+
+    def __init__(
+        self,
+        limit: RateLimitItem,
+        most: int = MAX_CLIENTS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._most = most
+        self._clock = clock
+        self._limit: int = limit.amount
+        self._seconds: int = limit.get_expiry()
+        self._windows: OrderedDict[str, _Window] = OrderedDict()  # all as long: by their end, too
 
     def count(self, client: str) -> Allowance:
         """Counts one request of this client."""
-        return self._allowance(client, self._windows.hit(self._limit, client))
+        now = self._clock()
+        self._forget_ended(now)
+        window = self._windows.get(client)
+        if window is None:
+            window = self._open(client, now)
+        window.count += 1
+        return self._allowance(window, window.count <= self._limit, now)
 
     def look(self, client: str) -> Allowance:
         """What is left to this client, without counting anything."""
-        return self._allowance(client, self._windows.test(self._limit, client))
+        now = self._clock()
+        self._forget_ended(now)
+        window = self._windows.get(client) or _Window(now + self._seconds)
+        return self._allowance(window, window.count < self._limit, now)
 
-    def _allowance(self, client: str, allowed: bool) -> Allowance:
-        stats = self._windows.get_window_stats(self._limit, client)
-        reset = max(1, math.ceil(stats.reset_time - time.time()))
-        return Allowance(allowed, self._limit.amount, max(0, stats.remaining), reset)
+    def _open(self, client: str, now: float) -> _Window:
+        if len(self._windows) >= self._most:
+            self._windows.popitem(last=False)
+        window = self._windows[client] = _Window(now + self._seconds)
+        return window
 
+    def _forget_ended(self, now: float) -> None:
+        while self._windows and next(iter(self._windows.values())).ends <= now:
+            self._windows.popitem(last=False)
 
-def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[Network]) -> str:
-    """The address that a request came from. X-Forwarded-For counts only as far as proxies that are
-    trusted have written it: from the right, the first address that is none of them."""
-    address = peer
-    hops = [] if forwarded_for is None else forwarded_for.split(",")
-    while hops and _is_trusted(address, trusted):
-        address = hops.pop().strip()
-    return address if _is_address(address) else peer
-
-
-def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
-    return _is_address(address) and any(ip_address(address) in network for network in trusted)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
+    def _allowance(self, window: _Window, allowed: bool, now: float) -> Allowance:
+        reset = max(1, math.ceil(window.ends - now))
+        return Allowance(allowed, self._limit, max(0, self._limit - window.count), reset)

@@ -12,7 +12,14 @@ from datetime import UTC, datetime, timedelta
 
 from orderfood.catalogue import CatalogueCache, Snapshot
 from orderfood.coupons import MAX_FILE_CODE, MIN_FILE_CODE, fold_code, refused
-from orderfood.errors import FieldError, InvalidRequest, KeyMissing, KeyRefused, Unprocessable
+from orderfood.errors import (
+    FieldError,
+    InvalidRequest,
+    KeyMissing,
+    KeyRefused,
+    UnknownCoupon,
+    Unprocessable,
+)
 from orderfood.keylocks import KeyLocks
 from orderfood.order_ids import new_order_id
 from orderfood.pricing import Basket, Prices, price, resolve_lines
@@ -56,6 +63,8 @@ class Shop:
     on_placed: Callable[[Order, Coupon | None], None] = _unseen
     """Told of each new order; one that is replayed is none."""
     key_locks: KeyLocks = field(default_factory=KeyLocks)
+    refused_keys: frozenset[str] = frozenset()
+    """Hashes of keys that open nothing, whoever has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,7 @@ async def authenticate(shop: Shop, key: str | None, scope: str) -> User:
     if found is None:
         raise KeyRefused("wrong_key", "the API key is not valid")
     user, api_key = found
-    if api_key.expires_at is not None and shop.now() >= api_key.expires_at:
+    if _has_expired(shop, api_key):
         raise KeyRefused("expired_key", "the API key has expired")
     if scope not in api_key.scopes:
         raise KeyRefused("scope", f"the API key lacks the scope {scope}")
@@ -92,9 +101,20 @@ async def authenticate(shop: Shop, key: str | None, scope: str) -> User:
 
 
 async def find_key(shop: Shop, key: str) -> tuple[User, ApiKey] | None:
-    """The user and the key as stored; None when there is no such key."""
+    """The user and the key as stored; None when there is no such key, or none that counts."""
     snapshot = await shop.catalogue.get()
-    return snapshot.keys.get(hash_key(key))
+    hashed = hash_key(key)
+    return None if hashed in shop.refused_keys else snapshot.keys.get(hashed)
+
+
+async def is_good_key(shop: Shop, key: str) -> bool:
+    """Whether there is such a key and it has not expired, whatever it may do."""
+    found = await find_key(shop, key)
+    return found is not None and not _has_expired(shop, found[1])
+
+
+def _has_expired(shop: Shop, key: ApiKey) -> bool:
+    return key.expires_at is not None and shop.now() >= key.expires_at
 
 
 async def quote(shop: Shop, basket: Basket) -> Quote:
@@ -132,7 +152,8 @@ async def find_coupon(shop: Shop, snapshot: Snapshot, code: str | None) -> Coupo
         spelling = await shop.storage.find_file_code(code)
         if spelling is not None:
             return replace(snapshot.file_coupon, code=spelling)
-    raise refused("unknown coupon")
+    error = FieldError("couponCode", "unknown coupon")
+    raise UnknownCoupon("coupon", "unknown coupon", (error,))
 
 
 async def place_order(shop: Shop, user: User, basket: Basket, key: str | None = None) -> Order:

@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
 
+from orderfood import otel_variables
+
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
     from limits import RateLimitItem
 
 T = TypeVar("T")
+
+TRACE_CONTEXT = otel_variables.TRACE_CONTEXT
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable by which prometheus-client knows that it counts for several processes."""
@@ -61,12 +65,18 @@ class Settings:
     """Where processes share their counts; empty when there is but one."""
     rate_limit: RateLimitItem | None
     """None when requests are not limited."""
+    abuse_limit: RateLimitItem | None
+    """None when wrong keys and unknown coupon codes are not limited."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     enable_metrics: bool
     jaeger_endpoint: str = field(repr=False)
     """Empty when spans do not go there."""
+    jaeger_is_assumed: bool
+    """Whether nobody has said where Jaeger is, so that it need not be there."""
     span_exporter: SpanExporter
     """Where spans go: decided here so that a program that is not traced never imports the SDK."""
+    propagators: tuple[str, ...]
+    """By which of OpenTelemetry's propagators an incoming request's trace is found."""
     pod_name: str
     """Empty outside Kubernetes."""
 
@@ -116,10 +126,13 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         workers=read("WORKERS", _workers_of(environ)),
         metrics_folder=environ.get(METRICS_FOLDER, ""),
         rate_limit=read("RATE_LIMIT", _rate_limit),
+        abuse_limit=read("ABUSE_LIMIT", _rate_limit),
         trusted_proxies=read("TRUSTED_PROXIES", _networks),
         enable_metrics=read("ENABLE_METRICS", _boolean),
         jaeger_endpoint=jaeger_endpoint,
+        jaeger_is_assumed="JAEGER_ENDPOINT" not in environ,
         span_exporter=_span_exporter(environ, jaeger_endpoint),
+        propagators=otel_variables.propagators(environ),
         pod_name=read("POD_NAME", _optional_label),
     )
 
@@ -149,14 +162,36 @@ def mask_url(text: str) -> str:
     it hides too much.
     """
     text = _PASSWORD_PARAMETER.sub(r"\1***", text)
-    if "@" in text:
-        return _PASSWORD_BEFORE_HOST.sub(r"\1***@", text)
-    return _PASSWORD_WITHOUT_HOST.sub(r"\1***", text)
+    at = text.rfind("@")
+    if at < 0:
+        return _PASSWORD_WITHOUT_HOST.sub(r"\1***", text)
+    scheme = _SCHEME.match(text)
+    colon = text.find(":", scheme.end() if scheme else 0, at)
+    return text if colon < 0 else f"{text[: colon + 1]}***{text[at:]}"
 
 
 _PASSWORD_PARAMETER = re.compile(r"((?:password|passwd|pwd)\s*=\s*)(?:'[^']*'|[^&\s]*)", re.I)
-_PASSWORD_BEFORE_HOST = re.compile(r"((?:[\w+.-]*://)?+[^:@]*:).*@", re.S)
+_SCHEME = re.compile(r"[\w+.-]*://")
 _PASSWORD_WITHOUT_HOST = re.compile(r"(://[^:/?#\[]*:)(?!\d+(?:[/?#,]|$))[^/?#]+")
+
+
+def pass_over_nonsense(environ: MutableMapping[str, str] = os.environ) -> list[str]:
+    """Takes out of ``environ`` what OpenTelemetry's libraries would fail over, and says so in a
+    line for each. Before they are imported: some of it they read then."""
+    changes, nonsense = otel_variables.judge(environ)
+    lines = [
+        f"{name} is {_shown_of(name, environ[name])} and is passed over; allowed: {allowed}"
+        for name, allowed in nonsense
+    ]
+    for name, value in changes.items():
+        environ.pop(name, None)
+        if value is not None:
+            environ[name] = value
+    return lines
+
+
+def _shown_of(name: str, value: str) -> str:
+    return "'***'" if name.endswith(("HEADERS", "PASSWORD")) else _shown(value)
 
 
 def prefer_avx2(environ: MutableMapping[str, str] = os.environ) -> None:
@@ -183,6 +218,8 @@ def _fitting_log_format() -> str:
 
 _SECONDS = "a number of seconds from 0 to 86400, such as 5 or 0.5"
 _LABEL = "1 to 100 visible characters without spaces"
+
+_RATE = "off, or a limit such as 100/minute, 5/second or 1000 per 2 hours"
 
 _SETTINGS = {
     "STORAGE_URL": _Setting(
@@ -223,7 +260,12 @@ _SETTINGS = {
         "the path of a folder",
         lambda: "",
     ),
-    "ENVIRONMENT": _Setting("dev", "reported in logs, spans and metrics", _LABEL),
+    "ENVIRONMENT": _Setting(
+        "dev",
+        "reported in logs, spans and metrics; where it is prod or production the sample keys open"
+        " nothing",
+        _LABEL,
+    ),
     "SERVICE_VERSION": _Setting(
         "the package's version", "reported in logs, spans and metrics", _LABEL, package_version
     ),
@@ -262,13 +304,21 @@ _SETTINGS = {
     ),
     "RATE_LIMIT": _Setting(
         "off",
-        "how many requests a client may send, such as 100/minute: counted for each key, or else for"
-        " each address, in each process; not for /health, /ready and /metrics",
-        "off, or a limit such as 100/minute, 5/second or 1000 per 2 hours",
+        "how many requests a client may send, such as 100/minute: counted for each good key, or"
+        " else for each address (IPv6: each /64), in each process; not for /health, /ready and"
+        " /metrics",
+        _RATE,
+    ),
+    "ABUSE_LIMIT": _Setting(
+        "off",
+        "how many wrong keys and unknown coupon codes may come from one address, such as 30/minute;"
+        " more are 429. Behind a proxy it needs TRUSTED_PROXIES, or all customers are one address",
+        _RATE,
     ),
     "TRUSTED_PROXIES": _Setting(
         "none",
-        "the networks of the proxies whose X-Forwarded-For is believed, with commas between",
+        "the networks of the proxies that are believed, with commas between: who they say that a"
+        " client is (X-Forwarded-For, Forwarded), and whether its request is traced (traceparent)",
         "none, or addresses or networks such as 10.0.0.0/8, with commas between",
     ),
     "ENABLE_METRICS": _Setting(

@@ -6,6 +6,7 @@ Only the OpenTelemetry API is imported here: it is small, and does nothing until
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,13 +14,15 @@ from contextvars import Context as ContextVars
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from opentelemetry import trace
-from opentelemetry.context import Context, get_current
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
-from opentelemetry.util.types import AttributeValue
+from orderfood.logs import MAX_TRACEBACK, add_log_context, hide_passwords
+from orderfood.settings import Settings, pass_over_nonsense
 
-from orderfood.logs import add_log_context, hide_passwords
-from orderfood.settings import Settings
+_nonsense = pass_over_nonsense()  # the API reads its variables when it is imported
+
+from opentelemetry import trace  # noqa: E402
+from opentelemetry.context import Context, get_current  # noqa: E402
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode  # noqa: E402
+from opentelemetry.util.types import AttributeValue  # noqa: E402
 
 if TYPE_CHECKING:
     from orderfood.exporting import Tracing
@@ -41,6 +44,8 @@ __all__ = [
 Attributes = Mapping[str, AttributeValue]
 """What a span says of its work: texts, numbers, booleans, or lists of one of them."""
 
+logger = logging.getLogger(__name__)
+
 _tracer = trace.get_tracer("orderfood")
 
 
@@ -48,15 +53,27 @@ def start_tracing(settings: Settings, service: str) -> Tracing | None:
     """Sends spans to where the settings say, as spans of this service; None where that is nowhere.
 
     The SDK, the exporter and what they need are imported only now: a program that is not traced
-    does not wait for them.
+    does not wait for them. What they cannot do is said, and is no reason to do nothing else.
     """
+    while _nonsense:
+        logger.warning("%s", _nonsense.pop(0))
     if settings.span_exporter == "none":
         return None
-    from orderfood.exporting import Tracing
+    try:
+        from orderfood.exporting import Tracing
 
+        _started.append(Tracing(settings, service))
+    except Exception as error:
+        say_untraced(error)
+        return None
     add_log_context(log_ids)
-    _started.append(Tracing(settings, service))
     return _started[-1]
+
+
+def say_untraced(error: Exception) -> None:
+    """Says why nothing, or no request, is traced."""
+    why = f"{type(error).__name__}: {error}"
+    logger.warning("nothing is traced: %s", hide_passwords(why))
 
 
 _started: list[Tracing] = []
@@ -131,7 +148,7 @@ def _record(failed: Span, error: BaseException) -> None:
         error,
         {
             "exception.message": hide_passwords(str(error)),
-            "exception.stacktrace": hide_passwords(stack),
+            "exception.stacktrace": hide_passwords(stack, MAX_TRACEBACK),
         },
     )
 

@@ -8,7 +8,9 @@ a handler that is instrumented. All others keep the handler as it is.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from importlib.metadata import entry_points
 from typing import cast
 
 from opentelemetry import context, propagate, trace
@@ -16,14 +18,20 @@ from opentelemetry.context import Context
 from opentelemetry.instrumentation import tornado as _tornado
 from opentelemetry.instrumentation.tornado import _HANDLER_CONTEXT_KEY, patch_handler_class
 from opentelemetry.instrumentation.tornado.version import __version__
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import Getter, TextMapPropagator
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.sampling import Decision, SamplingResult, TraceIdRatioBased
-from opentelemetry.trace import Span
-from tornado.httputil import HTTPHeaders
+from opentelemetry.trace import Span, SpanContext, TraceFlags
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from tornado.httputil import HTTPConnection, HTTPHeaders
 
+from orderfood.addresses import is_trusted, parse_node
 from orderfood.exporting import Tracing
 from orderfood.handlers import ApiHandler
 from orderfood.heads import RequestHeaders
+from orderfood.httptools_server import Exchange
+from orderfood.settings import TRACE_CONTEXT, Settings
 from orderfood.telemetry import NOT_SAMPLED, fail
 
 REQUEST_HEADERS = ("User-Agent", "Content-Type", "Content-Length", "Accept", "Origin")
@@ -34,6 +42,10 @@ OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST and …_RESPONSE."""
 SECRET_HEADERS = ("api_key", "X-API-Key", "Authorization", "Cookie", "Idempotency-Key")
 """The headers that no span shows, whoever asks for them."""
 
+MAX_CARRIED = 512
+"""Characters of a header that is read for a trace: what the specification wants a tracestate to
+have room for. Parsing a longer one would be the client's to make dear."""
+
 _ROOT = Context()
 _instrument: Callable[..., bool] = patch_handler_class  # the library's hook is untyped
 
@@ -41,28 +53,33 @@ _instrument: Callable[..., bool] = patch_handler_class  # the library's hook is 
 class RequestTracer:
     """Decides for each request whether it is traced, before anything of it is handled."""
 
-    def __init__(self, tracing: Tracing) -> None:
+    def __init__(self, tracing: Tracing, settings: Settings) -> None:
         self._ids = tracing.ids
-        self._sampler = tracing.provider.sampler
+        self._sampler = tracing.sampler
         root = getattr(self._sampler, "_root", self._sampler)
         self._ratio = root if type(root) is TraceIdRatioBased else None
         self._tracer = trace.get_tracer(_tornado.__name__, __version__, tracing.provider)
-        self._carriers = frozenset(n.lower() for n in propagate.get_global_textmap().fields)
+        self._trusted = settings.trusted_proxies
+        self._propagator = _propagator(settings.propagators)
+        self._carriers = frozenset(name.lower() for name in self._propagator.fields)
+        propagate.set_global_textmap(_Found())
         self._traced: dict[type[ApiHandler], type[ApiHandler]] = {}
         self.sampled = False
         """What enter said last: the request is handed on before there is another one."""
 
-    def enter(self, headers: HTTPHeaders) -> bool:
+    def enter(self, headers: HTTPHeaders, connection: HTTPConnection) -> bool:
         """Whether the request with these headers is sampled. From here on until the next call this
         is the context of a request that is not, or of none."""
         parent = self._parent(headers)
-        wanted = self._wants_new() if parent is _ROOT else self._wants(parent)
-        if wanted and _plain_length(headers):
-            _enter(_ROOT)  # the instrumentation reads the headers itself
-            self.sampled = True
+        wanted = self._wants_new() if parent is _ROOT else self._wants(parent, connection)
+        self.sampled = wanted and _plain_length(headers)
+        if parent is not _ROOT:
+            parent = _judged(parent, self.sampled)
+        if self.sampled:
+            _parent_found.set(parent)
+            _enter(_ROOT)  # the instrumentation enters the parent itself
         else:
             _enter(NOT_SAMPLED if parent is _ROOT else parent)
-            self.sampled = False
         return self.sampled
 
     def _wants_new(self) -> bool:
@@ -72,14 +89,24 @@ class RequestTracer:
             return trace_id & TraceIdRatioBased.TRACE_ID_LIMIT < self._ratio.bound
         return _samples(self._sampler.should_sample(_ROOT, trace_id, ""))
 
-    def _wants(self, parent: Context) -> bool:
+    def _wants(self, parent: Context, connection: HTTPConnection) -> bool:
+        """The decision on a trace that began elsewhere: as for a new one unless the flag comes from
+        a proxy that is trusted. Samplers go by the trace's id, which the client has chosen, too."""
+        if not self._trusts(connection):
+            return self._wants_new()
         return _samples(self._sampler.should_sample(parent, _trace_id(parent), ""))
+
+    def _trusts(self, connection: HTTPConnection) -> bool:
+        if not self._trusted:
+            return False
+        peer = parse_node(cast(Exchange, connection).context.remote_ip)
+        return peer is not None and is_trusted(peer, self._trusted)
 
     def _parent(self, headers: HTTPHeaders) -> Context:
         """The context of the caller's span; _ROOT when there is none."""
         if not self._is_carried(headers):
             return _ROOT
-        parent = propagate.extract(headers, _ROOT)
+        parent = self._propagator.extract(headers, _ROOT, _BOUNDED)
         return parent if _trace_id(parent) else _ROOT
 
     def _is_carried(self, headers: HTTPHeaders) -> bool:
@@ -115,10 +142,64 @@ def _trace_id(parent: Context) -> int:
     return trace.get_current_span(parent).get_span_context().trace_id
 
 
+def _judged(parent: Context, sampled: bool) -> Context:
+    """The caller's span with our own decision as its flag."""
+    told = trace.get_current_span(parent).get_span_context()
+    flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
+    judged = SpanContext(told.trace_id, told.span_id, True, flags, told.trace_state)
+    return trace.set_span_in_context(trace.NonRecordingSpan(judged), _ROOT)
+
+
 def _plain_length(headers: HTTPHeaders) -> bool:
-    """Whether the instrumentation, which takes a Content-Length for a number, can read it."""
+    """Whether the instrumentation, which takes a Content-Length for a number, can read it: Python
+    reads no number of thousands of digits."""
     length = headers.get("Content-Length")
-    return length is None or (length.isascii() and length.isdigit())
+    return length is None or (len(length) <= 18 and length.isascii() and length.isdigit())
+
+
+# --- what a request says of its trace ---
+
+
+def _propagator(names: Sequence[str]) -> TextMapPropagator:
+    """Reads what OTEL_PROPAGATORS names, which is known to be installed."""
+    found: list[TextMapPropagator] = []
+    for name in names:
+        if name == TRACE_CONTEXT:
+            found.append(TraceContextTextMapPropagator())
+        else:
+            found += [e.load()() for e in entry_points(group="opentelemetry_propagator", name=name)]
+    return CompositePropagator(found)
+
+
+class _Bounded(Getter[HTTPHeaders]):
+    """Shows a propagator the headers that it asks for, if they are short."""
+
+    def get(self, carrier: HTTPHeaders, key: str) -> list[str] | None:
+        value = carrier.get(key)
+        return None if value is None or len(value) > MAX_CARRIED else [value]
+
+    def keys(self, carrier: HTTPHeaders) -> list[str]:
+        """None: nothing is read that is not asked for by its name."""
+        return []
+
+
+_BOUNDED = _Bounded()
+
+_parent_found: ContextVar[Context] = ContextVar("parent_found", default=_ROOT)
+
+
+class _Found(TextMapPropagator):
+    """Tells the instrumentation, which would read the headers again, what enter has found."""
+
+    def extract(self, *_: object, **__: object) -> Context:
+        return _parent_found.get()
+
+    def inject(self, *_: object, **__: object) -> None:
+        """Nothing: no request goes on from here."""
+
+    @property
+    def fields(self) -> set[str]:
+        return set()
 
 
 class _Unmeasured:

@@ -208,13 +208,20 @@ def money(cents: int) -> float:
 
 
 def product_json(product: Product) -> dict[str, object]:
-    """A Product of the contract."""
-    return {
+    """A Product of the contract; what is not known of it is absent."""
+    answer: dict[str, object] = {
         "id": str(product.id),
         "name": product.name,
         "price": money(product.price),
         "category": product.category,
     }
+    if product.description is not None:
+        answer["description"] = product.description
+    if product.image is not None:
+        answer["image"] = product.image
+    if product.allergens is not None:
+        answer["allergens"] = product.allergens
+    return answer
 
 
 def encode_product(product: Product) -> Encoded:

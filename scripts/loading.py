@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from orderfood.logs import say
 from orderfood.program import Program, require_schema, run_program, storage_of, wait_for_schema
 from orderfood.settings import Settings
 from orderfood.telemetry import Span, current_span, fail, span, start_span
+from scripts.guarding import Guard, LoadRefused
 from storage import Storage
 from storage.base import Watch
 from storage.records import Change, LoadReport
@@ -23,8 +25,8 @@ logger = logging.getLogger("database-load")
 
 
 async def load(settings: Settings, arguments: argparse.Namespace) -> None:
-    """Checks all of the fixtures, then loads them. Raises SettingsError, FixtureError and
-    StorageError; then the old data is untouched."""
+    """Checks all of the fixtures, then loads them. Raises SettingsError, FixtureError, LoadRefused
+    and StorageError; then the old data is untouched."""
     with span("dataload.execute", {"dataload.dry_run": arguments.dry_run}):
         await _load(settings, arguments)
 
@@ -33,35 +35,44 @@ async def _load(settings: Settings, arguments: argparse.Namespace) -> None:
     start = time.perf_counter()
     storage = storage_of(settings)
     current_span().set_attribute("db.system.name", storage.backend)
-    fixtures = read_fixtures(settings.fixtures_dir)
+    fixtures = await asyncio.to_thread(read_fixtures, settings.fixtures_dir)
     if storage.backend == "memory":
-        async with coupon_codes(fixtures.coupon_files, settings):
+        async with coupon_codes(fixtures, settings):
             pass
         say(logger, "memory:// is loaded by order-food itself: the fixtures are fine, that is all")
         return
+    guard = Guard(lenient=arguments.force or arguments.dry_run)
     report = await replace(
-        storage, fixtures, settings, dry_run=arguments.dry_run, wait=arguments.wait_for_schema
+        storage,
+        fixtures,
+        settings,
+        guard,
+        dry_run=arguments.dry_run,
+        wait=arguments.wait_for_schema,
     )
     _show(report, milliseconds=(time.perf_counter() - start) * 1000, dry_run=arguments.dry_run)
+    if not arguments.force:
+        guard.refuse()
+    elif guard.problem:
+        logger.warning("forced: %s", guard.problem)
 
 
 async def replace(
     storage: Storage,
     fixtures: Fixtures,
     settings: Settings,
+    guard: Guard,
     *,
     dry_run: bool,
     wait: bool = False,
 ) -> LoadReport:
     """One transaction on a storage that it connects and closes; the coupon files are read before
-    it begins, and after it is clear that it can. Raises StorageError, FixtureError."""
+    it begins, and after it is clear that it can. Raises StorageError, FixtureError, LoadRefused."""
     async with storage:
         await (wait_for_schema if wait else require_schema)(storage)
         async with AsyncExitStack() as stack:
             with span("dataload.readCoupons", {"coupon_files.count": len(fixtures.coupon_files)}):
-                codes = await stack.enter_async_context(
-                    coupon_codes(fixtures.coupon_files, settings)
-                )
+                codes = await stack.enter_async_context(coupon_codes(fixtures, settings))
             with watching() as watch:
                 report = await storage.replace_catalogue(
                     fixtures.catalogue,
@@ -69,6 +80,7 @@ async def replace(
                     sample_orders=fixtures.sample_orders,
                     dry_run=dry_run,
                     watch=watch,
+                    approve=guard,
                 )
     current_span().set_attribute("dataload.catalogue_version", report.version)
     return report
@@ -126,6 +138,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="say what a load would change, and change nothing"
     )
     parser.add_argument(
+        "--force",
+        action="store_true",
+        help="load even what takes away more than half of the products, keys or codes, or lets more"
+        " than half of the prices fall by 90 %%",
+    )
+    parser.add_argument(
         "--wait-for-schema",
         action="store_true",
         help="wait, as long as it takes, until database-migration has brought the schema",
@@ -139,6 +157,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Checks the fixtures and swaps the reference data for them in one transaction.",
         load,
         _add_arguments,
-        expected_errors=(FixtureError,),
+        expected_errors=(FixtureError, LoadRefused),
     )
     return run_program(program, argv)

@@ -17,17 +17,23 @@ from storage.records import (
     CouponLimits,
     IdempotencyKey,
     LoadReport,
+    Losses,
     Migration,
     Order,
     Page,
     VersionedCatalogue,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The newest migration that this code relies on; a test holds it against migrations/."""
 
 MIGRATION_TIMEOUT = 60.0
 """Seconds after which a migration that runs, or waits for its lock, gives up."""
+
+
+Approve = Callable[[Losses], object]
+"""Asked within a load's transaction, when it is known what the load takes away, and perhaps on
+another thread: what it raises is raised to the caller, and nothing is written."""
 
 
 Watch = Callable[[str, Mapping[str, Change] | None], object]
@@ -140,6 +146,7 @@ class Storage(abc.ABC):
         sample_orders: Sequence[Order] = (),
         dry_run: bool = False,
         watch: Watch | None = None,
+        approve: Approve | None = None,
     ) -> LoadReport:
         """Swaps all reference data in one transaction, and inserts those sample orders whose ids
         are not stored yet (sample orders count no coupon uses).
@@ -148,7 +155,7 @@ class Storage(abc.ABC):
         are consumed once and may be too many for memory. Loads wait for each other. When nothing
         differs nothing is written and the version stays. With ``dry_run`` nothing is written, and
         the report is what a load would say. Whatever iterating ``codes`` raises passes through.
-        ``watch`` is told what it works on.
+        ``watch`` is told what it works on; ``approve`` may still refuse it all.
         """
 
     async def wait_for_notice(self) -> None:

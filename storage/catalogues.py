@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import string
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from storage.errors import ValueRejected
-from storage.records import Catalogue, Change, Coupon, Product, User
+from storage.records import Catalogue, Change, Coupon, Loss, Losses, Product, User
 
 Entry = TypeVar("Entry")
 
@@ -98,6 +98,40 @@ def compare(old: Catalogue, new: Catalogue) -> CatalogueDifference:
         difference(old.coupons, new.coupons, lambda coupon: fold_ascii(coupon.code)),
         old.file_coupon != new.file_coupon,
     )
+
+
+FALLEN = 10
+"""A price that is divided by so much, or more, has fallen."""
+
+NAMED = 5
+"""How many of what is lost are named."""
+
+
+def losses(old: Catalogue, new: Catalogue, codes: Change) -> Losses:
+    """What a load takes from a shop: ``codes`` says it of the coupon files' codes."""
+    prices = {product.id: product.price for product in new.products}
+    stay = [product for product in old.products if product.id in prices and product.price]
+    fallen = [product for product in stay if prices[product.id] * FALLEN <= product.price]
+    coupons = {fold_ascii(coupon.code) for coupon in new.coupons}
+    lost_coupons = [one for one in old.coupons if fold_ascii(one.code) not in coupons]
+    hashes = {key.hash for user in new.users for key in user.keys}
+    owners = [(user.id, key.hash) for user in old.users for key in user.keys]
+    file_codes = codes.changed + codes.removed + codes.unchanged
+    return Losses(
+        products=_loss(old.products, [p.id for p in old.products if p.id not in prices]),
+        keys=_loss(owners, [user for user, hash_ in owners if hash_ not in hashes]),
+        codes=Loss(file_codes + len(old.coupons), codes.removed + len(lost_coupons)),
+        file_codes=Loss(file_codes, codes.removed),
+        prices=_loss(stay, [product.id for product in fallen]),
+    )
+
+
+def _loss(before: Sequence[object], names: Sequence[object]) -> Loss:
+    return Loss(len(before), len(names), tuple(map(str, dict.fromkeys(names)))[:NAMED])
+
+
+def unapproved(lost: Losses) -> None:
+    """Approves of every load."""
 
 
 def unwatched(part: str, changes: Mapping[str, Change] | None) -> None:

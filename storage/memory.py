@@ -14,8 +14,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from storage.base import MIGRATION_TIMEOUT, SCHEMA_VERSION, Storage, Watch
-from storage.catalogues import compare, fold_ascii, normalized, unwatched
+from storage.base import MIGRATION_TIMEOUT, SCHEMA_VERSION, Approve, Storage, Watch
+from storage.catalogues import compare, fold_ascii, losses, normalized, unapproved, unwatched
 from storage.errors import (
     CouponUsedUp,
     InvalidStorageURL,
@@ -95,12 +95,14 @@ class MemoryStorage(Storage):
         sample_orders: Sequence[Order] = (),
         dry_run: bool = False,
         watch: Watch | None = None,
+        approve: Approve | None = None,
     ) -> LoadReport:
         watch = watch or unwatched
         watch("coupons", None)
         catalogue, new_codes = normalized(catalogue), tuple(codes)
         differs = compare(self._stored.catalogue, catalogue)
         code_change = _code_change(self._codes, new_codes)
+        (approve or unapproved)(losses(self._stored.catalogue, catalogue, code_change))
         missing = [order for order in sample_orders if order.id not in self._orders]
         changes = differs.changes(
             code_change, Change(added=len(missing), unchanged=len(sample_orders) - len(missing))

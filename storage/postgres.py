@@ -16,7 +16,7 @@ from uuid import UUID
 
 import asyncpg
 
-from storage.base import MIGRATION_TIMEOUT, Storage, Watch
+from storage.base import MIGRATION_TIMEOUT, Approve, Storage, Watch
 from storage.batches import Batcher, together_or_alone
 from storage.catalogues import (
     CatalogueDifference,
@@ -24,7 +24,9 @@ from storage.catalogues import (
     CodesFailed,
     Difference,
     compare,
+    losses,
     normalized,
+    unapproved,
     unwatched,
 )
 from storage.errors import (
@@ -69,7 +71,9 @@ from storage.rows import (
     check_fingerprint,
     read_coupon,
     read_orders,
+    read_product,
     write_coupon,
+    write_details,
 )
 
 if TYPE_CHECKING:
@@ -84,7 +88,7 @@ MIGRATION_LOCK = 7_305_801_001
 LOAD_LOCK = 7_305_801_002
 
 ADD_ORDERS = "SELECT outcome, first_order FROM add_orders({})".format(
-    ", ".join(f"${number}" for number in range(1, 20))
+    ", ".join(f"${number}" for number in range(1, 21))
 )
 
 
@@ -277,8 +281,15 @@ class PostgresStorage(Storage):
         sample_orders: Sequence[Order] = (),
         dry_run: bool = False,
         watch: Watch | None = None,
+        approve: Approve | None = None,
     ) -> LoadReport:
-        load = _Load(normalized(catalogue), CodeReader(codes), sample_orders, watch or unwatched)
+        load = _Load(
+            normalized(catalogue),
+            CodeReader(codes),
+            sample_orders,
+            watch or unwatched,
+            approve or unapproved,
+        )
         report: list[LoadReport] = []
         try:
             async with self._transaction(LOAD_LOCK, LOAD_SECONDS) as connection:
@@ -502,9 +513,9 @@ async def _stored_catalogue(connection: Connection) -> Catalogue:
         read_coupon(row)
         for row in await fetch(f"SELECT {COUPON_COLUMNS} FROM coupons ORDER BY code")
     ]
-    products = await fetch("SELECT id, name, price, category FROM products ORDER BY id")
+    products = await fetch("SELECT id, name, price, category, details FROM products ORDER BY id")
     return Catalogue(
-        products=tuple(Product(*row) for row in products),
+        products=tuple(read_product(*row) for row in products),
         users=await _stored_users(connection),
         coupons=tuple(coupon for coupon in coupons if coupon.code),
         file_coupon=next((coupon for coupon in coupons if not coupon.code), None),
@@ -537,6 +548,7 @@ class _Load(NamedTuple):
     codes: CodeReader
     sample_orders: Sequence[Order]
     watch: Watch
+    approve: Approve
 
 
 async def _replace_catalogue(connection: Connection, load: _Load, dry_run: bool) -> LoadReport:
@@ -544,8 +556,10 @@ async def _replace_catalogue(connection: Connection, load: _Load, dry_run: bool)
     before, watch = await _catalogue_version(connection), load.watch
     watch("coupons", None)
     await _stage(connection, load.codes)
-    differs = compare(await _stored_catalogue(connection), load.wanted)
+    stored = await _stored_catalogue(connection)
     codes = await _swap_codes(connection)
+    load.approve(losses(stored, load.wanted, codes))
+    differs = compare(stored, load.wanted)
     await _write_coupons(connection, differs, load.wanted)
     watch("coupons", differs.coupon_changes(codes))
     watch("products", None)
@@ -620,8 +634,8 @@ async def _insert_samples(connection: Connection, orders: Sequence[Order]) -> Ch
 
 async def _insert_lines(connection: Connection, order: Order) -> None:
     await connection.executemany(
-        "INSERT INTO order_lines (order_id, position, product_id, name, price, category, quantity)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO order_lines (order_id, position, product_id, name, price, category, quantity,"
+        " details) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         [(order.id, *line) for line in _lines_of(order)],
     )
 
@@ -630,8 +644,8 @@ async def _write_products(connection: Connection, products: Difference[Product])
     outdated = [one.id for one in products.outdated]
     await connection.fetch("DELETE FROM products WHERE id = ANY ($1)", outdated)
     await connection.executemany(
-        "INSERT INTO products (id, name, price, category) VALUES ($1, $2, $3, $4)",
-        [(one.id, one.name, one.price, one.category) for one in products.fresh],
+        "INSERT INTO products (id, name, price, category, details) VALUES ($1, $2, $3, $4, $5)",
+        [(one.id, one.name, one.price, one.category, write_details(one)) for one in products.fresh],
     )
 
 
@@ -724,7 +738,7 @@ def _columns(batch: list[NewOrder]) -> list[list[Any]]:
         for number, new in enumerate(batch, start=1)
         for line in _lines_of(new.order)
     ]
-    return [*_transposed(orders, 12), *_transposed(lines, 7)]
+    return [*_transposed(orders, 12), *_transposed(lines, 8)]
 
 
 def _transposed(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
@@ -749,10 +763,18 @@ def _order_row(new: NewOrder) -> tuple[Any, ...]:
     )
 
 
-def _lines_of(order: Order) -> Iterator[tuple[int, int, str, int, str, int]]:
+def _lines_of(order: Order) -> Iterator[tuple[Any, ...]]:
     for position, line in enumerate(order.lines):
         product = line.product
-        yield position, product.id, product.name, product.price, product.category, line.quantity
+        yield (
+            position,
+            product.id,
+            product.name,
+            product.price,
+            product.category,
+            line.quantity,
+            write_details(product),
+        )
 
 
 def _outcome(new: NewOrder, outcome: str, first: Order | None) -> Order | StorageError:

@@ -12,12 +12,18 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One dish of the menu. ``price`` is in cents; ``id`` is a positive int64."""
+    """One dish of the menu. ``price`` is in cents; ``id`` is a positive int64.
+
+    What is None is not known: ``allergens`` that are empty say that there are none.
+    """
 
     id: int
     name: str
     price: int
     category: str
+    description: str | None = None
+    image: str | None = None
+    allergens: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +179,29 @@ class LoadReport:
 
     version: int
     changes: Mapping[str, Change] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """How many of ``before`` a load takes away, and some of their names."""
+
+    before: int
+    gone: int
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What a load takes from the shop."""
+
+    products: Loss
+    keys: Loss
+    """Named by their users."""
+    codes: Loss
+    """Codes of the coupon files and named coupons together."""
+    file_codes: Loss
+    prices: Loss
+    """Of the products that stay: those that cost a tenth or less of what they did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -34,8 +36,10 @@ LINE_COLUMNS = "product_id, name, price, category, quantity"
 JOINED_COLUMNS = ", ".join(
     [f"o.{name}" for name in ORDER_COLUMNS.split(", ")]
     + [f"l.{name}" for name in LINE_COLUMNS.split(", ")]
+    + ["details"]
 )
-"""An order beside one of its lines, for a query over orders AS o and order_lines AS l."""
+"""An order beside one of its lines, for a query over orders AS o, order_lines AS l, and wherever
+the details of the lines are."""
 
 COUPON_COLUMNS = (
     "code, kind, value, min_subtotal, min_items, max_discount, valid_from, valid_until,"
@@ -99,8 +103,44 @@ def read_orders(
 
 
 def _read_line(row: Row) -> OrderLine:
-    number, name, price, category, quantity = row
-    return OrderLine(Product(number, name, price, category), quantity)
+    number, name, price, category, quantity, details = row
+    return OrderLine(read_product(number, name, price, category, details), quantity)
+
+
+def read_product(number: int, name: str, price: int, category: str, details: str | None) -> Product:
+    """The product of a row, whose optional members stand in ``details``."""
+    if details is None:
+        return Product(number, name, price, category)
+    return Product(number, name, price, category, *_read_details(details))
+
+
+@lru_cache(maxsize=1024)
+def _read_details(details: str) -> tuple[str | None, str | None, tuple[str, ...] | None]:
+    members = json.loads(details)
+    allergens = members.get("allergens")
+    return (
+        members.get("description"),
+        members.get("image"),
+        None if allergens is None else tuple(allergens),
+    )
+
+
+def write_details(product: Product) -> str | None:
+    """The optional members of a product as a JSON object; None when it has none of them."""
+    details = (product.description, product.image, product.allergens)
+    return None if details == _NO_DETAILS else _write_details(*details)
+
+
+_NO_DETAILS = (None, None, None)
+
+
+@lru_cache(maxsize=1024)
+def _write_details(
+    description: str | None, image: str | None, allergens: tuple[str, ...] | None
+) -> str:
+    members = {"description": description, "image": image, "allergens": allergens}
+    known = {name: value for name, value in members.items() if value is not None}
+    return json.dumps(known, ensure_ascii=False, separators=(",", ":"))
 
 
 def read_coupon(row: Row, to_time: Callable[[Any], Any] = same) -> Coupon:

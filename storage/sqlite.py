@@ -25,7 +25,7 @@ from uuid import UUID
 
 import aiosqlite
 
-from storage.base import MIGRATION_TIMEOUT, Storage, Watch
+from storage.base import MIGRATION_TIMEOUT, Approve, Storage, Watch
 from storage.batches import Batcher, together_or_alone
 from storage.catalogues import (
     CatalogueDifference,
@@ -33,7 +33,9 @@ from storage.catalogues import (
     CodesFailed,
     Difference,
     compare,
+    losses,
     normalized,
+    unapproved,
     unwatched,
 )
 from storage.errors import (
@@ -76,12 +78,20 @@ from storage.rows import (
     check_fingerprint,
     read_coupon,
     read_orders,
+    read_product,
     write_coupon,
+    write_details,
 )
 from storage.statements import split
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+
+WITH_LINES = (
+    " LEFT JOIN order_lines AS l ON l.order_number = o.number"
+    " LEFT JOIN order_line_details AS d"
+    " ON d.order_number = l.order_number AND d.position = l.position"
+)
 
 ORDER_LOCK_SECONDS = 5.0
 """How long an order waits for another process that writes; a caller would not wait longer."""
@@ -220,6 +230,7 @@ class SQLiteStorage(Storage):
         sample_orders: Sequence[Order] = (),
         dry_run: bool = False,
         watch: Watch | None = None,
+        approve: Approve | None = None,
     ) -> LoadReport:
         wanted, reader, watch = normalized(catalogue), CodeReader(codes), watch or unwatched
         async with self._extra_connection(LOAD_LOCK_SECONDS) as connection:
@@ -230,7 +241,7 @@ class SQLiteStorage(Storage):
                     await _run(connection, _stage, chunk)
             except CodesFailed as failed:
                 raise failed.error from failed.error.__cause__
-            load = _Load(wanted, sample_orders, watch)
+            load = _Load(wanted, sample_orders, watch, approve or unapproved)
             return await _run(connection, _replace_catalogue, load, dry_run)
 
     # --- orders ---
@@ -581,7 +592,10 @@ def _read_catalogue(db: sqlite3.Connection) -> VersionedCatalogue:
 
 
 def _stored_catalogue(db: sqlite3.Connection) -> Catalogue:
-    products = db.execute("SELECT id, name, price, category FROM products ORDER BY id")
+    products = db.execute(
+        "SELECT id, name, price, category, details FROM products"
+        " LEFT JOIN product_details ON product_id = id ORDER BY id"
+    )
     file_coupon, coupons = None, []
     for row in db.execute(f"SELECT {COUPON_COLUMNS} FROM coupons ORDER BY code COLLATE BINARY"):
         coupon = read_coupon(row, _to_time)
@@ -590,7 +604,7 @@ def _stored_catalogue(db: sqlite3.Connection) -> Catalogue:
         else:
             file_coupon = coupon
     return Catalogue(
-        products=tuple(Product(*row) for row in products),
+        products=tuple(read_product(*row) for row in products),
         users=_stored_users(db),
         coupons=tuple(coupons),
         file_coupon=file_coupon,
@@ -637,6 +651,7 @@ class _Load(NamedTuple):
     wanted: Catalogue
     sample_orders: Sequence[Order]
     watch: Watch
+    approve: Approve
 
 
 def _replace_catalogue(db: sqlite3.Connection, load: _Load, dry_run: bool) -> LoadReport:
@@ -656,7 +671,9 @@ def _replace_catalogue(db: sqlite3.Connection, load: _Load, dry_run: bool) -> Lo
 def _swap_catalogue(db: sqlite3.Connection, load: _Load, codes: Change) -> Mapping[str, Change]:
     """Part by part, within a transaction. The coupons' has begun with the staging of the codes."""
     watch = load.watch
-    differs = compare(_stored_catalogue(db), load.wanted)
+    stored = _stored_catalogue(db)
+    load.approve(losses(stored, load.wanted, codes))
+    differs = compare(stored, load.wanted)
     _swap_codes(db)
     _write_coupons(db, differs, load.wanted)
     watch("coupons", differs.coupon_changes(codes))
@@ -712,6 +729,10 @@ def _write_products(db: sqlite3.Connection, products: Difference[Product]) -> No
     db.executemany(
         "INSERT INTO products VALUES (?, ?, ?, ?)",
         ((one.id, one.name, one.price, one.category) for one in products.fresh),
+    )
+    db.executemany(
+        "INSERT INTO product_details VALUES (?, ?)",
+        ((one.id, details) for one in products.fresh if (details := write_details(one))),
     )
 
 
@@ -875,13 +896,17 @@ def _insert_order(db: sqlite3.Connection, order: Order, *, counted: bool) -> Non
             for position, line in enumerate(order.lines)
         ),
     )
+    for position, line in enumerate(order.lines):
+        if details := write_details(line.product):
+            db.execute(
+                "INSERT INTO order_line_details VALUES (?, ?, ?)", (number, position, details)
+            )
 
 
 def _get_order(db: sqlite3.Connection, user_id: str, order_id: UUID) -> Order:
     rows = db.execute(
         f"SELECT {JOINED_COLUMNS} FROM orders AS o"
-        " LEFT JOIN order_lines AS l ON l.order_number = o.number"
-        " WHERE o.id = ? AND o.user_id = ? ORDER BY l.position",
+        f"{WITH_LINES} WHERE o.id = ? AND o.user_id = ? ORDER BY l.position",
         (str(order_id), user_id),
     )
     for order in _orders_of(rows):
@@ -900,8 +925,7 @@ def _list_orders(
     rows = db.execute(
         f"SELECT {JOINED_COLUMNS} FROM (SELECT * FROM orders WHERE user_id = :user_id {behind}"
         " ORDER BY created_at DESC, id DESC LIMIT :limit) AS o"
-        " LEFT JOIN order_lines AS l ON l.order_number = o.number"
-        " ORDER BY o.created_at DESC, o.id DESC, l.position",
+        f"{WITH_LINES} ORDER BY o.created_at DESC, o.id DESC, l.position",
         parameters,
     )
     return _orders_of(rows)

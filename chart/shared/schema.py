@@ -61,6 +61,7 @@ SETTINGS = (
     "STORAGE_POOL_SIZE",
     "CORS_ALLOWED_ORIGINS",
     "RATE_LIMIT",
+    "ABUSE_LIMIT",
     "TRUSTED_PROXIES",
     "HTTP_SERVER",
     "WORKERS",
@@ -87,7 +88,18 @@ FIXTURES = closed(
             {
                 "type": "array",
                 "minItems": 1,
-                "items": closed({"id": PRODUCT_ID, "name": NAME, "price": MONEY, "category": NAME}),
+                "items": closed(
+                    {
+                        "id": PRODUCT_ID,
+                        "name": NAME,
+                        "price": MONEY,
+                        "category": NAME,
+                        "description": NAME,
+                        "image": NAME,
+                        "allergens": {"type": "array", "items": NAME},
+                    },
+                    optional=("description", "image", "allergens"),
+                ),
             }
         ),
         "coupons": nullable({"type": "array", "items": {"type": "object", "required": ["code"]}}),
@@ -200,7 +212,7 @@ DATABASE_LOAD = {
             "suspend": FLAG,
         }
     ),
-    "job": closed({"enabled": FLAG}),
+    "job": closed({"enabled": FLAG, "force": FLAG}),
     "activeDeadlineSeconds": POSITIVE,
     "persistence": closed({"claim": NAME}),
     "test": closed({"url": NAME, **TEST_KEY}),

@@ -56,8 +56,8 @@ def test_what_a_code_is_worth_is_a_setting_and_a_named_coupon_wins(
     coupons.append({"code": "HappyHrs", "kind": "percent", "value": 50})
     (menu / "coupons.json").write_text(json.dumps(coupons))
     odd = "{ä} ÖFFNE\n".encode()
-    for name in ("one", "two"):
-        (menu / "coupons" / name).write_bytes(odd)
+    for number, name in enumerate(("one", "two"), 1):
+        (menu / "coupons" / name).write_bytes(odd * number)
     if fresh_url != "memory://":
         prepare(fresh_url, FIXTURES_DIR=menu)
     with serving(fresh_url, FIXTURES_DIR=menu) as server, connect(server.url) as client:
@@ -87,7 +87,7 @@ def test_a_code_that_leaves_the_files_is_gone_and_its_orders_stay(
             path.unlink()
         (menu / "coupons" / "one").write_text("BIRTHDAY\nHAPPYHRS\n")
         (menu / "coupons" / "two").write_text("BIRTHDAY\n")
-        done = run("database-load", STORAGE_URL=database_url, FIXTURES_DIR=menu)
+        done = run("database-load", "--force", STORAGE_URL=database_url, FIXTURES_DIR=menu)
         assert done.returncode == 0, done.stderr
         time.sleep(1.0)
         assert order(client, "HAPPYHRS").status == 422

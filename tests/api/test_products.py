@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import fixtures
-from tests.api.client import Client
+from tests.api.client import KEY, Client, connect
+from tests.processes import prepare, serving
 
 MENU = json.loads((Path(fixtures.__file__).parent / "products.json").read_text())
 
@@ -70,3 +71,34 @@ def test_head_is_get_without_the_body(client: Client, path: str) -> None:
     assert (head.status, head.body) == (get.status, b"")
     same = ("Content-Type", "Content-Length", "ETag", "Cache-Control")
     assert [head.headers[name] for name in same] == [get.headers[name] for name in same]
+
+
+def test_what_a_dish_says_of_itself_stands_in_the_menu_and_in_receipts(
+    fresh_url: str, menu: Path
+) -> None:
+    dish = {
+        "id": "1",
+        "name": "Chicken Waffle",
+        "price": 12.99,
+        "category": "Waffle",
+        "description": "Crisp, with “gravy” 🧇",
+        "image": "/static/1.jpg",
+        "allergens": ["gluten", "eggs"],
+    }
+    plain = {"id": "2", "name": "Tea", "price": 100_000_000, "category": "Drink", "allergens": []}
+    (menu / "products.json").write_text(json.dumps([dish, plain]))
+    if fresh_url != "memory://":
+        prepare(fresh_url, FIXTURES_DIR=menu)
+    order = {"items": [{"productId": "2", "quantity": 1000}, {"productId": "1", "quantity": 1}]}
+    with (
+        serving(fresh_url, FIXTURES_DIR=menu) as server,
+        connect(server.url) as client,
+    ):
+        assert client.get("/api/product").json == [dish, plain]
+        assert client.get("/api/product/1").json == dish
+        quoted = client.send("POST", "/api/order/quote", order, KEY).json
+        placed = client.order(order).json
+        assert quoted["products"] == placed["products"] == [plain, dish]
+        assert placed["total"] == 100_000_000_012.99
+        assert client.get(f"/api/order/{placed['id']}", **KEY).json == placed
+        assert placed in client.get("/api/order", **KEY).json["orders"]

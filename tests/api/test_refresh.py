@@ -137,16 +137,36 @@ def has_warned(server: RunningServer) -> bool:
     with connect(server.url) as client:
         answer = client.get("/health")
     server.wait_for_request(answer.headers["X-Request-ID"])
-    return any("the sample key 'apitest' opens" in line["message"] for line in server.lines)
+    return any("the sample key 'apitest' opens nothing" in line["message"] for line in server.lines)
 
 
-@pytest.mark.parametrize(("environment", "warned"), [("prod", True), ("dev", False)])
-def test_production_is_warned_of_the_sample_key(
-    fresh_database: str, environment: str, warned: bool
+SAMPLE = {"items": [{"productId": "1", "quantity": 1}]}
+
+
+@pytest.mark.parametrize(
+    ("environment", "refused"),
+    [("prod", True), ("Production", True), ("PROD", True), ("dev", False), ("preprod", False)],
+)
+def test_in_production_the_sample_keys_open_nothing(
+    fresh_database: str, environment: str, refused: bool
 ) -> None:
-    with serving(fresh_database, ENVIRONMENT=environment) as server:
+    with (
+        serving(fresh_database, ENVIRONMENT=environment, RATE_LIMIT="1000/minute") as server,
+        connect(server.url) as client,
+    ):
         wait_for_price(server, 12.99)
-        assert has_warned(server) is warned
+        assert has_warned(server) is refused
+        for key in ("apitest", "apitest-readonly"):
+            for header in ("api_key", "X-API-Key"):
+                answer = client.get("/api/order", **{header: key})
+                assert answer.status == (403 if refused else 200)
+                if refused:
+                    assert answer.json["message"] == "the API key is not valid"
+        statuses = [
+            client.send("POST", path, SAMPLE, KEY).status
+            for path in ("/api/order", "/api/order/quote")
+        ]
+        assert statuses == [403 if refused else 200] * 2
 
 
 def test_production_with_keys_of_its_own_is_not_warned(fresh_url: str, menu: Path) -> None:

@@ -48,6 +48,15 @@ def test_a_run_waits_for_the_schema() -> None:
     assert "args" not in containers(render("order-food"))["Deployment", "database-load"]
 
 
+def test_only_the_one_run_may_be_forced() -> None:
+    values = {"job": {"enabled": True, "force": True}}
+    made = containers(render("database-load", values))
+    assert made["Job", "database-load"]["args"] == ["--wait-for-schema", "--force"]
+    assert made["CronJob", "database-load"]["args"] == ["--wait-for-schema"]
+    calm = containers(render("database-load", nested("job.enabled", True)))
+    assert calm["Job", "database-load"]["args"] == ["--wait-for-schema"]
+
+
 def test_postgres_makes_the_secret_that_the_others_read() -> None:
     secret = one(render("postgres"), "Secret")
     assert secret["metadata"]["name"] == "orderfood-database"

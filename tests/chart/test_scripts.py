@@ -123,6 +123,45 @@ def test_a_url_is_given_where_nobody_reads_it(tools: Path) -> None:
     assert sum(call.startswith("build --quickly --target") for call in made) == 3
 
 
+@pytest.mark.parametrize(
+    ("mounts", "environment", "said"),
+    [
+        ("", "dev", "the sample keys, apitest and apitest-readonly"),
+        ("", "prod", "none: ENVIRONMENT is prod,"),
+        ("", "Production", "none: ENVIRONMENT is Production,"),
+        ("users users", "prod", "those of your own users.json"),
+        ("existing-fixtures", "dev", "those of your own users.json"),
+    ],
+)
+def test_deploy_says_which_keys_are_in_force(
+    tools: Path, mounts: str, environment: str, said: str
+) -> None:
+    add(tools, "helm", "build", "load")
+    (tools / "kubectl").write_text(
+        "#!/usr/bin/env bash\ncase $* in\n"
+        f"*users.json*) echo '{mounts}' ;;\n*ENVIRONMENT*) echo '{environment}' ;;\nesac\n"
+    )
+    (tools / "kubectl").chmod(0o755)
+    done = subprocess.run(
+        ["bash", "./deploy.sh"],
+        cwd=ROOT,
+        env={
+            "PATH": str(tools),
+            "CALLS": str(tools.parent / "calls"),
+            "INPUT": str(tools.parent / "input"),
+            "BUILD_IMAGE": "build",
+            "LOAD_IMAGE": "load",
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"keys in force: {said}" in done.stdout
+
+
 def test_cleanup_refuses_an_argument_it_does_not_know(tools: Path) -> None:
     add(tools, "kubectl", "helm")
     code, told = run("cleanup.sh", tools)

@@ -53,7 +53,7 @@ class Database:
 
 def new_order(user_id: str = "demo", **changes: Any) -> Order:
     """An order of two lines that nothing else is equal to."""
-    waffle = Product(1, "Chicken Waffle", 1299, "Waffle")
+    waffle = Product(1, "Chicken Waffle", 1299, "Waffle", "Crisp 🧇", "/1.jpg", ("gluten",))
     salad = Product(5, "Caesar Salad", 899, "Salad")
     values = {
         "id": uuid.uuid4(),
@@ -78,8 +78,16 @@ def new_catalogue(price: int = 1299) -> Catalogue:
     """A small catalogue that uses every member of every record; all prices are equal."""
     return Catalogue(
         products=(
-            Product(1, "Chicken Waffle", price, "Waffle"),
-            Product(2, "Crème brûlée 🍮", price, "Dessert"),
+            Product(
+                1,
+                "Chicken Waffle",
+                price,
+                "Waffle",
+                "With 'gravy', \"crisp\" \\ hot",
+                "/static/1.jpg",
+                ("gluten", "eggs"),
+            ),
+            Product(2, "Crème brûlée 🍮", price, "Dessert", allergens=()),
             Product(10, "'; DROP TABLE products; --", price, 'a "quoted" category'),
         ),
         users=(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -13,13 +14,15 @@ from migrations import read_migrations
 from storage import SCHEMA_VERSION, Storage, open_storage
 from storage.errors import MigrationChanged, MigrationFailed, MigrationTimeout, SchemaOutdated
 from storage.postgres import MIGRATION_LOCK
-from storage.records import Catalogue, Migration
-from tests.contract.database import Database, new_key, new_order
+from storage.records import Catalogue, Change, Migration
+from tests.contract.database import Database, new_catalogue, new_key, new_order
+
+NEXT = SCHEMA_VERSION + 1
 
 ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT 1 FROM n) SELECT count(*) FROM n;"
 
 
-def new_migration(sql: str, version: int = 3) -> Migration:
+def new_migration(sql: str, version: int = NEXT) -> Migration:
     checksum = hashlib.sha256(sql.encode()).hexdigest()
     return Migration(version, f"{version:04}_test", sql, checksum)
 
@@ -73,9 +76,11 @@ async def test_three_open_a_new_database_at_once(shared_url: str) -> None:
 async def test_a_changed_file_is_refused(shared_database: Database) -> None:
     async with shared_database.open() as storage:
         await storage.apply_migration(new_migration("CREATE TABLE a (i integer);"))
-        with pytest.raises(MigrationChanged, match="0003_test"):
+        with pytest.raises(MigrationChanged, match=f"{NEXT:04}_test"):
             await storage.apply_migration(new_migration("CREATE TABLE b (i integer);"))
-        await storage.apply_migration(new_migration("CREATE TABLE b (i integer);", version=4))
+        await storage.apply_migration(
+            new_migration("CREATE TABLE b (i integer);", version=NEXT + 1)
+        )
 
 
 async def test_a_failing_statement_leaves_nothing(shared_database: Database) -> None:
@@ -87,20 +92,20 @@ async def test_a_failing_statement_leaves_nothing(shared_database: Database) -> 
             "CREATE TABLE",
             "INSERT INTO a VALUES (2); nonsense;",
         ):
-            with pytest.raises(MigrationFailed, match="0003_test") as caught:
+            with pytest.raises(MigrationFailed, match=f"{NEXT:04}_test") as caught:
                 await storage.apply_migration(new_migration(f"{table} {wrong}"))
             assert caught.value.__cause__ is not None
-            assert await storage.get_schema_version() == 2
+            assert await storage.get_schema_version() == SCHEMA_VERSION
         assert await storage.apply_migration(new_migration(table)) is True
 
 
 async def test_a_migration_that_runs_too_long_leaves_nothing(shared_database: Database) -> None:
     async with shared_database.open() as storage:
-        with pytest.raises(MigrationTimeout, match="0003_test"):
+        with pytest.raises(MigrationTimeout, match=f"{NEXT:04}_test"):
             await storage.apply_migration(
                 new_migration(f"CREATE TABLE a (i integer); {ENDLESS}"), timeout=0.3
             )
-        assert await storage.get_schema_version() == 2
+        assert await storage.get_schema_version() == SCHEMA_VERSION
         assert await storage.apply_migration(new_migration("CREATE TABLE a (i integer);")) is True
 
 
@@ -154,17 +159,15 @@ async def test_a_migration_that_ends_its_transaction_is_not_recorded(postgres_ur
     async with Database(postgres_url).open() as storage:
         with pytest.raises(MigrationFailed):
             await storage.apply_migration(new_migration("COMMIT;"))
-        assert await storage.get_schema_version() == 2
+        assert await storage.get_schema_version() == SCHEMA_VERSION
 
 
 async def test_a_newer_schema_is_tolerated(shared_database: Database) -> None:
     """During a rolling update the old code runs on the new schema."""
     async with shared_database.open() as storage:
-        await storage.apply_migration(
-            new_migration("ALTER TABLE orders ADD COLUMN tip integer;", version=3)
-        )
+        await storage.apply_migration(new_migration("ALTER TABLE orders ADD COLUMN tip integer;"))
     async with open_storage(shared_database.url) as storage:
-        assert await storage.get_schema_version() == 3
+        assert await storage.get_schema_version() == NEXT
         order = await storage.add_order(new_order(), key=new_key())
         await storage.replace_catalogue(Catalogue(), sample_orders=[new_order()])
         assert await storage.get_order("demo", order.id) == order
@@ -184,3 +187,50 @@ async def test_a_schema_that_is_missing_is_named(shared_url: str) -> None:
         ):
             with pytest.raises(SchemaOutdated, match="database-migration"):
                 await call
+
+
+OLD_SQLITE = (
+    "INSERT INTO products VALUES (77, 'Soup', 499, 'Soup')",
+    "INSERT INTO orders (number, id, user_id, subtotal, discounts, total, created_at, coupon_code,"
+    " counted, status, version) VALUES (1, '{id}', 'demo', 1, 0, 1, 0, NULL, 0, 'placed', 1)",
+    "INSERT INTO order_lines VALUES (1, 0, 77, 'Soup', 499, 'Soup', 1)",
+    "DELETE FROM products WHERE id = 1",
+)
+
+OLD_POSTGRES = (
+    "INSERT INTO products (id, name, price, category) VALUES (77, 'Soup', 499, 'Soup')",
+    "SELECT outcome, first_order FROM add_orders('{{{id}}}', '{{demo}}', '{{1}}', '{{0}}', '{{1}}',"
+    " '{{1970-01-01T00:00:00Z}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{NULL}}',"
+    " '{{NULL}}', '{{1}}', '{{0}}', '{{77}}', '{{Soup}}', '{{499}}', '{{Soup}}', '{{1}}')",
+    "DELETE FROM products WHERE id = 1",
+)
+
+
+async def execute_old(url: str, order_id: object) -> None:
+    if url.startswith("sqlite"):
+        with sqlite3.connect(url.removeprefix("sqlite:///")) as db:
+            db.execute("PRAGMA foreign_keys = ON")
+            for statement in OLD_SQLITE:
+                db.execute(statement.format(id=order_id))
+        db.close()
+        return
+    connection = await asyncpg.connect(url)
+    for statement in OLD_POSTGRES:
+        await connection.execute(statement.format(id=order_id))
+    await connection.close()
+
+
+async def test_the_program_before_the_details_of_products_goes_on(shared_url: str) -> None:
+    """Its statements, as it has them, while the new schema is there already."""
+    order_id = uuid.uuid4()
+    async with Database(shared_url).open() as storage:
+        await storage.replace_catalogue(new_catalogue())
+        await execute_old(shared_url, order_id)
+        products = (await storage.read_catalogue()).catalogue.products
+        assert [product.id for product in products] == [2, 10, 77]
+        (line,) = (await storage.get_order("demo", order_id)).lines
+        assert line.product == products[-1]
+        assert (await storage.replace_catalogue(new_catalogue())).changes["products"] == Change(
+            added=1, removed=1, unchanged=2
+        )
+        assert (await storage.read_catalogue()).catalogue == new_catalogue()

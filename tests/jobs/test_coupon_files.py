@@ -49,7 +49,8 @@ def spool(tmp_path: Path) -> Path:
 def write_slow_file(folder: Path, seconds: int = 5) -> None:
     """A line of gigabytes, small on the disk: a gzip file may have any number of members."""
     member = gzip.compress(b"X" * 10_000_000)
-    (folder / "coupons" / "slow.gz").write_bytes(member * (100 * seconds))
+    end = gzip.compress(b"\nSLOWCODE\n")
+    (folder / "coupons" / "slow.gz").write_bytes(member * (100 * seconds) + end)
 
 
 async def find(url: str, code: str) -> str | None:
@@ -72,7 +73,7 @@ async def test_a_folder_of_fixtures_without_coupon_files_has_no_codes(
 ) -> None:
     shutil.rmtree(folder / "coupons")
     (folder / "coupon_files.json").unlink()
-    lines = run_well("load", STORAGE_URL=loaded, FIXTURES_DIR=str(folder))
+    lines = run_well("load", "--force", STORAGE_URL=loaded, FIXTURES_DIR=str(folder))
     assert "coupon_codes: 0 added, 0 changed, 8 removed, 0 unchanged" in lines
     assert (await read_catalogue(loaded)).catalogue.file_coupon is None
 
@@ -96,6 +97,39 @@ def _truncated(coupons: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
 
 
+def _unpacked_beside(coupons: Path) -> None:
+    packed = coupons / "couponbase2.gz"
+    (coupons / "couponbase2").write_bytes(gzip.decompress(packed.read_bytes()))
+
+
+def _copied(coupons: Path) -> None:
+    shutil.copy(coupons / "couponbase1.txt", coupons / "zz copy of couponbase1.txt")
+
+
+def _linked(coupons: Path) -> None:
+    (coupons / "a").symlink_to("couponbase1.txt")
+
+
+def _packed_anew(coupons: Path) -> None:
+    text = gzip.decompress((coupons / "couponbase3.gz").read_bytes())
+    middle = len(text) // 2
+    (coupons / "z").write_bytes(gzip.compress(text[:middle], 1) + gzip.compress(text[middle:], 9))
+
+
+def _content(content: bytes | str) -> Callable[[Path], None]:
+    def spoil(coupons: Path) -> None:
+        data = content if isinstance(content, bytes) else content.encode()
+        (coupons / "couponbase1.txt").write_bytes(data)
+
+    return spoil
+
+
+CODES = ["HAPPYHRS", "FIFTYOFF", "OVER9000"]
+FIRST = "coupons/couponbase1.txt: line 1: "
+TABLE = FIRST + "3 of 3 lines hold quotes, commas or semicolons, or begin or end with a blank"
+NO_CODE = "lines is a code of 8 to 10 characters"
+
+
 def _settings(text: str) -> Callable[[Path], None]:
     def spoil(coupons: Path) -> None:
         (coupons.parent / "coupon_files.json").write_text(text)
@@ -108,6 +142,35 @@ SPOILS = [
     (_no_folder, "coupons: cannot be read: Not a directory"),
     (_not_text, "coupons/couponbase1.txt: line 2: is not UTF-8: the file is not text"),
     (_truncated, "coupons/couponbase2.gz: is truncated or damaged gzip: "),
+    (_unpacked_beside, "coupons/couponbase2 and coupons/couponbase2.gz hold the same text"),
+    (
+        _copied,
+        "coupons/couponbase1.txt and coupons/zz copy of couponbase1.txt hold the same text",
+    ),
+    (_linked, "coupons/a and coupons/couponbase1.txt hold the same text"),
+    (_packed_anew, "coupons/couponbase3.gz and coupons/z hold the same text"),
+    (_content("\r".join(CODES)), FIRST + "not one of its 1 " + NO_CODE),
+    (
+        _content("\n\nSHORT\nFARTOOLONGTOBEONE\n"),
+        "coupons/couponbase1.txt: line 3: not one of its 2 ",
+    ),
+    (_content("".join(f'"{code}"\n' for code in CODES)), TABLE),
+    (_content("".join(f"'{code}'\n" for code in CODES)), TABLE),
+    (_content("".join(f"\u201c{code}\u201d\r\n" for code in CODES)), TABLE),
+    (_content("".join(f"{code},\n" for code in CODES)), TABLE),
+    (_content("".join(f"{code};10\n" for code in CODES)), TABLE),
+    (_content("\ufeff" + "".join(f"{code} \r\n" for code in CODES)), TABLE),
+    (_content("".join(f"{code}\t\n" for code in CODES)), TABLE),
+    (_content("".join(f" {code}\n" for code in CODES)), TABLE),
+    (_content("".join(f"{code}\u00a0\n" for code in CODES)), TABLE),
+    (
+        _content("HAPPYHRS\n\nOVER9000,\r\nFIFTYOFF \n"),
+        "coupons/couponbase1.txt: line 3: 2 of 3 lines hold",
+    ),
+    (_content(gzip.compress(b"HAPPYHRS,\nOVER9000,1\n")), FIRST + "2 of 2 lines hold"),
+    (_content("HAPPYHRS\n".encode("utf-16")), FIRST + "is UTF-16 and not UTF-8"),
+    (_content("HAPPYHRS\n".encode("utf-16-be")), FIRST + "holds a NUL byte"),
+    (_content("HAPPYHRS\n".encode("utf-32")), FIRST + "is UTF-16 and not UTF-8"),
     (_settings("[]"), "coupon_files.json: must hold an array of one object"),
     (_settings('[{"kind": "percent"}]'), "coupon_files.json: entry 1: value must be over 0"),
     (_settings('[{"kind": "percent", "value": 5, "code": "A"}]'), "coupon_files.json: entry 1"),
@@ -268,3 +331,41 @@ def test_numpy_is_told_not_to_sort_with_avx_512() -> None:
         command = [sys.executable, "-W", "error", "-c", code]
         done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
         assert done.stdout.strip() == expected
+
+
+FINE = [
+    "HAPPYHRS\r\nFIFTYOFF\r\n",
+    "\ufeffHAPPYHRS\nFIFTYOFF",
+    "HAPPYHRS\nFIFTYOFF\n,\n \n",
+    "SHORT\n" * 1000 + "HAPPYHRS\nFIFTYOFF\n" + "FARTOOLONGTOBEONE\n" * 1000,
+    "\n" * 100 + 'HAPPYHRS\nFIFTYOFF\n"QUOTED"\n',
+]
+
+
+@pytest.mark.parametrize("text", FINE)
+async def test_odd_lines_among_codes_are_fine(loaded: str, folder: Path, text: str) -> None:
+    (folder / "coupons" / "couponbase1.txt").write_text(text, newline="")
+    lines = run_well("load", STORAGE_URL=loaded, FIXTURES_DIR=str(folder))
+    assert lines[-1].startswith("loaded in ")
+    assert await find(loaded, "happyhrs") == "HAPPYHRS"
+
+
+async def test_files_without_a_line_may_stand_twice(loaded: str, folder: Path) -> None:
+    for name in ("one", "two"):
+        (folder / "coupons" / name).write_bytes(b"\n\n")
+    run_well("load", STORAGE_URL=loaded, FIXTURES_DIR=str(folder))
+
+
+async def test_what_systems_leave_in_the_folder_is_passed_over_and_said(
+    loaded: str, folder: Path
+) -> None:
+    for name in ("lost+found", "@eaDir", ".snapshot", "..data"):
+        (folder / "coupons" / name).mkdir()
+    for name in (".DS_Store", "Thumbs.db", ".couponbase1.txt.swp"):
+        (folder / "coupons" / name).write_bytes(b"\0")
+    lines = run_well("load", STORAGE_URL=loaded, FIXTURES_DIR=str(folder))
+    assert lines[0] == (
+        "no coupon files, passed over: '..data', '.DS_Store', '.couponbase1.txt.swp',"
+        " '.snapshot', '@eaDir', 'Thumbs.db', 'lost+found'"
+    )
+    assert "coupon_codes: 0 added, 0 changed, 0 removed, 8 unchanged" in lines

@@ -43,7 +43,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 def big_fixtures(folder: Path) -> Path:
     copy_fixtures(folder)
-    dish = {"name": "Waffle", "price": 1, "category": "Waffle"}
+    dish = {"name": "Waffle", "price": 9, "category": "Waffle"}
     write_entries(folder, "products", [dish | {"id": str(id_)} for id_ in range(1, 10_001)])
     return folder
 
@@ -80,5 +80,5 @@ async def test_killed_at_any_moment(loaded: str, tmp_path: Path, seconds: float)
     finish(process)
     read = (await read_catalogue(loaded)).catalogue
     assert read in (read_fixtures(PACKAGED).catalogue, read_fixtures(folder).catalogue)
-    run_well("load", STORAGE_URL=loaded)
+    run_well("load", "--force", STORAGE_URL=loaded)
     assert (await read_catalogue(loaded)).catalogue == read_fixtures(PACKAGED).catalogue

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -76,7 +78,8 @@ async def test_orders_stay_when_everything_else_goes(loaded: str, tmp_path: Path
     write_entries(folder, "products", [{"id": "99", "name": "X", "price": 1, "category": "Y"}])
     for kind in ("users", "coupons", "orders"):
         write_entries(folder, kind, [])
-    run_well("load", STORAGE_URL=loaded, FIXTURES_DIR=str(folder))
+    lines = run_well("load", "--force", STORAGE_URL=loaded, FIXTURES_DIR=str(folder))
+    assert "WARNING database-load: forced: 10 of 10 products go" in lines[-1]
     async with open_storage(loaded) as storage:
         for order in read_fixtures(PACKAGED).sample_orders:
             assert await storage.get_order("demo", order.id) == order
@@ -220,3 +223,158 @@ def test_it_gives_way_to_whoever_serves(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+# --- loads that would gut the shop ---
+
+
+def _fewer(kind: str, kept: int) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        write_entries(folder, kind, read_entries(folder, kind)[:kept])
+        write_entries(folder, "orders", [])
+
+    return spoil
+
+
+def _cheaper(count: int, factor: float) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        products = read_entries(folder, "products")
+        for product in products[:count]:
+            product["price"] = int(product["price"] * 100 * factor) / 100
+        write_entries(folder, "products", products)
+
+    return spoil
+
+
+def _fewer_and_cheaper(folder: Path) -> None:
+    _fewer("products", 6)(folder)
+    _cheaper(4, 0.1)(folder)
+
+
+def _keyless(folder: Path) -> None:
+    users = read_entries(folder, "users")
+    write_entries(folder, "users", [user | {"keys": []} for user in users])
+
+
+def _other_keys(folder: Path) -> None:
+    users = read_entries(folder, "users")
+    for number, user in enumerate(users):
+        user["keys"][0]["hash"] = f"sha256:{number:064}"
+    write_entries(folder, "users", users)
+
+
+def _codes(*codes: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        shutil.rmtree(folder / "coupons")
+        (folder / "coupons").mkdir()
+        for name in ("one", "two"):
+            lines = [*codes, f"ONLY{name:>6}"]
+            (folder / "coupons" / name).write_text("\n".join(lines))
+
+    return spoil
+
+
+def _no_coupon_files(folder: Path) -> None:
+    shutil.rmtree(folder / "coupons")
+
+
+def _more_than_coupon_files(folder: Path) -> None:
+    """4 of 8 codes of the files and 3 of 3 coupons: 7 of 11."""
+    _codes("HAPPYHRS", "FIFTYOFF", "BIRTHDAY", "BUYGETON")(folder)
+    write_entries(folder, "coupons", [])
+
+
+GUTTING = [
+    (_fewer("products", 4), "6 of 10 products go (5, 6, 7, 8, 9, …)"),
+    (_keyless, "2 of 2 keys go (auditor, demo)"),
+    (_other_keys, "2 of 2 keys go (auditor, demo)"),
+    (_fewer("users", 0), "2 of 2 keys go (auditor, demo)"),
+    (_no_coupon_files, "8 of 8 codes of coupon files go"),
+    (_codes("HAPPYHRS", "FIFTYOFF", "BIRTHDAY"), "5 of 8 codes of coupon files go"),
+    (_more_than_coupon_files, "7 of 11 coupon codes go"),
+    (_cheaper(6, 0.1), "6 of 10 prices fall by 90 % or more (1, 2, 3, 4, 5, …)"),
+    (_cheaper(10, 0), "10 of 10 prices fall by 90 % or more (1, 2, 3, 4, 5, …)"),
+    (_fewer_and_cheaper, "4 of 6 prices fall by 90 % or more (1, 2, 3, 4)"),
+]
+
+SOUND = [
+    _fewer("products", 5),
+    _fewer("users", 1),
+    _codes("HAPPYHRS", "FIFTYOFF", "BIRTHDAY", "BUYGETON"),
+    _cheaper(5, 0.1),
+    _cheaper(10, 0.11),
+]
+
+
+@pytest.mark.parametrize(("spoil", "problem"), GUTTING)
+async def test_a_load_that_would_gut_the_shop_needs_force(
+    loaded: str, tmp_path: Path, spoil: Callable[[Path], None], problem: str
+) -> None:
+    folder = copy_fixtures(tmp_path / "fixtures")
+    spoil(folder)
+    settings = {"STORAGE_URL": loaded, "FIXTURES_DIR": str(folder)}
+    before = await read_catalogue(loaded)
+    expected = (
+        f"database-load: this load would gut the shop: {problem}; nothing has been changed;"
+        " if that is what you want, load with --force"
+    )
+    assert refusal(run_job("load", **settings)) == expected
+    rehearsed = run_job("load", "--dry-run", **settings)
+    assert refusal(rehearsed) == expected
+    assert "products: " in rehearsed.stdout
+    assert await read_catalogue(loaded) == before
+    assert run_well("load", "--dry-run", "--force", **settings)[-1].endswith(f"forced: {problem}")
+    assert await read_catalogue(loaded) == before
+    assert run_well("load", "--force", **settings)[-1].endswith(f"forced: {problem}")
+    assert (await read_catalogue(loaded)).catalogue == read_fixtures(folder).catalogue
+
+
+@pytest.mark.parametrize("spoil", SOUND)
+async def test_up_to_half_may_go(
+    loaded: str, tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    folder = copy_fixtures(tmp_path / "fixtures")
+    spoil(folder)
+    run_well("load", STORAGE_URL=loaded, FIXTURES_DIR=str(folder))
+    assert (await read_catalogue(loaded)).catalogue == read_fixtures(folder).catalogue
+
+
+async def test_two_loads_at_once_cannot_gut_the_shop_together(loaded: str, tmp_path: Path) -> None:
+    """Each keeps another half: whichever is second would leave nothing of the first."""
+    folders = []
+    for number, kept in enumerate((slice(0, 5), slice(5, 10))):
+        folder = copy_fixtures(tmp_path / f"fixtures{number}")
+        write_entries(folder, "products", read_entries(folder, "products")[kept])
+        write_entries(folder, "orders", [])
+        folders.append(folder)
+    jobs = [start_job("load", STORAGE_URL=loaded, FIXTURES_DIR=str(f)) for f in folders]
+    codes = [finish(job).returncode for job in jobs]
+    assert sorted(codes) == [0, 1]
+    winner = folders[codes.index(0)]
+    assert (await read_catalogue(loaded)).catalogue == read_fixtures(winner).catalogue
+
+
+# --- files that are none ---
+
+
+@pytest.mark.parametrize("name", ["products.json", "coupon_files.json", "coupons/couponbase2.gz"])
+async def test_a_fifo_is_refused_at_once(loaded: str, tmp_path: Path, name: str) -> None:
+    folder = copy_fixtures(tmp_path / "fixtures")
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    line = refusal(run_job("load", STORAGE_URL=loaded, FIXTURES_DIR=str(folder)))
+    assert line.startswith(f"database-load: {name}: cannot be read")
+    assert line.endswith("it is a FIFO, and no regular file")
+
+
+def test_a_signal_ends_the_reading_of_large_files(tmp_path: Path) -> None:
+    folder = copy_fixtures(tmp_path / "fixtures")
+    dish = {"id": "1", "name": "x" * 150, "price": 1, "category": "y" * 150}
+    dishes = ",".join(json.dumps(dish | {"id": str(n)}) for n in range(1, 170_000))
+    (folder / "products.json").write_text(f"[{dishes}]")
+    process = start_job(
+        "load", STORAGE_URL="memory://", FIXTURES_DIR=str(folder), LOG_LEVEL="debug"
+    )
+    time.sleep(1.5)
+    process.send_signal(signal.SIGTERM)
+    assert refusal(finish(process), 143) == "database-load: stopped by SIGTERM"

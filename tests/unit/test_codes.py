@@ -53,7 +53,7 @@ def write(folder: Path, contents: Sequence[bytes], zipped: Sequence[bool] = ()) 
 
 
 def found(files: Sequence[Path], spool: Path, sizes: Sizes | None = None) -> list[str]:
-    with find_codes(files, spool, sizes=sizes) as codes:
+    with find_codes(files, spool, sizes=sizes, trusting=True) as codes:
         once, again = list(codes), list(codes)
         assert len(codes) == len(once)
     assert once == again
@@ -188,6 +188,66 @@ def test_codes_ascend_by_code_point_whatever_their_path(tmp_path: Path) -> None:
     assert len(codes) == 8
 
 
+# --- files that are doubtful ---
+
+MARKED = strategies.sampled_from(
+    ['"HAPPYHRS"', "HAPPYHRS;1", "A,B", "'", " HAPPYHRS", "HAPPYHRS\t", "\u00a0", "HAPPYHRS\u3000"]
+)
+JUDGED = strategies.lists(
+    strategies.tuples(strategies.sampled_from([*CODES, "A B"]) | MARKED, ENDS), max_size=12
+).map(lambda lines: "".join(map("".join, lines)).encode())
+
+
+def doubt(content: bytes) -> str | None:
+    """What is wrong with a file, in the fewest words."""
+    lines = [line.removesuffix("\r") for line in content.decode().split("\n")]
+    filled = [number for number, line in enumerate(lines, 1) if line]
+    marked = [n for n in filled if set("\"',;") & set(lines[n - 1]) or blank(lines[n - 1])]
+    if 2 * len(marked) > len(filled):
+        return f"line {marked[0]}: {len(marked)} of {len(filled)} lines hold"
+    if filled and not any(8 <= len(line) <= 10 for line in lines):
+        return f"line {filled[0]}: not one of its {len(filled)} lines"
+    return None
+
+
+def blank(line: str) -> bool:
+    return line[0].isspace() or line[-1].isspace()
+
+
+@given(JUDGED, strategies.booleans(), SIZES)
+@settings(max_examples=300)
+def test_a_doubtful_file_is_refused_and_no_other(
+    content: bytes, zipped: bool, sizes: Sizes
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write(Path(folder), [content], [zipped])
+        try:
+            find_codes(paths, Path(folder), sizes=sizes).close()
+            problem = None
+        except FixtureError as error:
+            problem = str(error).partition(": ")[2]
+    expected = doubt(content)
+    assert (problem or "").startswith(expected or "")
+    assert (problem is None) == (expected is None)
+
+
+def test_files_that_only_begin_alike_are_none_twice(tmp_path: Path) -> None:
+    common = b"HAPPYHRS\n" * 20_000
+    paths = write(tmp_path, [common + b"OVER9000", common + b"OVER9001"])
+    with find_codes(paths) as codes:
+        assert list(codes) == ["HAPPYHRS"]
+
+
+def test_a_checksum_alone_makes_no_file_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from isal import isal_zlib
+
+    monkeypatch.setattr(isal_zlib, "crc32", lambda *_: 0)
+    with find_codes(write(tmp_path, [b"OVER9000\nHAPPYHRS", b"HAPPYHRS\nOVER9001"])) as codes:
+        assert list(codes) == ["HAPPYHRS"]
+
+
 # --- gzip ---
 
 
@@ -245,7 +305,7 @@ def test_broken_files_are_named(
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(FixtureError, match="/gone: cannot be read: No such file"):
         found([tmp_path / "gone"], tmp_path)
-    with pytest.raises(FixtureError, match=": cannot be read: Is a directory"):
+    with pytest.raises(FixtureError, match=": cannot be read: it is a folder"):
         found([tmp_path], tmp_path)
 
 
@@ -269,7 +329,7 @@ def test_folders_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(FixtureError, match=r"^coupons: holds no coupon files$"):
         list_coupon_files(folder)
     os.mkfifo(folder / "pipe")
-    with pytest.raises(FixtureError, match=r"^coupons/pipe: is not a file$"):
+    with pytest.raises(FixtureError, match=r"^coupons/pipe: cannot be read: it is a FIFO, and no "):
         list_coupon_files(folder)
 
 
@@ -295,7 +355,7 @@ def test_a_full_disk_is_no_fault_of_a_file(tmp_path: Path, monkeypatch: pytest.M
 def test_small_files_need_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "TemporaryFile", None)
     files = write(tmp_path, ["HAPPYHRS\nÄPFELUND\n".encode()] * 2)
-    with find_codes(files) as codes:
+    with find_codes(files, trusting=True) as codes:
         assert list(codes) == ["HAPPYHRS", "ÄPFELUND"]
 
 
@@ -308,7 +368,7 @@ def test_a_system_without_a_folder_for_temporary_files(
     monkeypatch.setattr(tempfile, "gettempdir", nowhere)
     files = write(tmp_path, [b"HAPPYHRS\n"] * 2)
     with pytest.raises(FixtureError, match=r"in the folder for .*\(SPOOL_DIR\): No usable"):
-        find_codes(files, sizes=TINY)
+        find_codes(files, sizes=TINY, trusting=True)
 
 
 def test_short_writes_and_reads_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +385,7 @@ def test_nothing_stays_on_the_disk(tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     spool.mkdir()
     files = write(tmp_path, [b"HAPPYHRS\n" * 10] * 2)
-    with find_codes(files, spool, sizes=TINY) as codes:
+    with find_codes(files, spool, sizes=TINY, trusting=True) as codes:
         assert list(spool.iterdir()) == []
         assert list(codes) == ["HAPPYHRS"]
 
@@ -351,7 +411,7 @@ class Recorder(Progress):
 def test_progress_reaches_its_total(tmp_path: Path) -> None:
     files = write(tmp_path, [b"HAPPYHRS\nOVER9000\n" * 9] * 3, [True])
     progress = Recorder()
-    with find_codes(files, tmp_path, progress, TINY):
+    with find_codes(files, tmp_path, progress, TINY, trusting=True):
         assert progress.stages["reading"] == sum(path.stat().st_size for path in files)
         assert progress.stages["comparing"] >= 6
         assert progress.done == progress.total
@@ -361,7 +421,7 @@ def test_progress_reaches_its_total(tmp_path: Path) -> None:
 def test_work_that_is_stopped_ends(tmp_path: Path, stage: str) -> None:
     files = write(tmp_path, ["HAPPYHRS\nÄPFELUND\n".encode() * 9] * 3)
     with pytest.raises(Stopped):
-        find_codes(files, tmp_path, Recorder(stage), TINY)
+        find_codes(files, tmp_path, Recorder(stage), TINY, trusting=True)
     assert not [t for t in threading.enumerate() if t.name.startswith("coupon-")]
 
 
@@ -373,7 +433,8 @@ PEAK = """
 import sys
 from pathlib import Path
 from fixtures.codes import find_codes
-with find_codes([Path(name) for name in sys.argv[2:]], Path(sys.argv[1])) as codes:
+files = [Path(name) for name in sys.argv[2:]]
+with find_codes(files, Path(sys.argv[1]), trusting=True) as codes:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             print(len(codes), int(line.split()[1]) // 1024)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from orderfood.logs import configure_logging, hide_passwords, say
+from orderfood.logs import configure_logging, hide_passwords, mask_url, say
 from orderfood.settings import read_settings
 
 logger = logging.getLogger("orderfood.test")
@@ -124,3 +125,75 @@ def test_a_reader_that_went_away_stops_nothing(
 def test_text_around_a_url_stays() -> None:
     text = "a: b@c, https://u:p@ss@h/x and https://h:80/y"
     assert hide_passwords(text) == "a: b@c, https://u:***@h/x and https://h:80/y"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgres://u:p@h/d: no route", "postgres://u:***@h/d: no route"),
+        ("a://x://u:p@h", "a://x:***@h"),
+        ("u:p@h and ://u:p@h", "u:p@h and ://u:p@h"),
+        ("http://h/?next=pg://u:p@h", "http://h/?next=pg://u:***@h"),
+        ("a@b://c:d", "a@b://c:d"),
+        ("x://:p@h", "x://:***@h"),
+    ],
+)
+def test_the_password_of_a_url_is_masked(text: str, shown: str) -> None:
+    assert hide_passwords(text) == shown
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["a", "a ", "a://", "a://b:", "a://b:c@", "a:", "://", "@", ":", " ", "://@:", "pwd=", "pwd='",
+     "pwd ", "a://b:1", "é"],
+)  # fmt: skip
+@pytest.mark.parametrize("end", ["", " ://", "@", "://u:p@h", "://u:p"])
+def test_masking_takes_time_in_proportion(part: str, end: str) -> None:
+    for hide in (lambda text: hide_passwords(text, most=10**9), mask_url):
+        less, more = (
+            processor_time(hide, (part * size)[:size] + end) for size in (20_000, 160_000)
+        )
+        assert more < 30 * less + 0.002, "eight times the work; the square would be 64 times"
+
+
+def processor_time(function: Callable[[str], str], text: str) -> float:
+    """The least of five calls."""
+    spent = []
+    for _ in range(5):
+        began = time.process_time()
+        function(text)
+        spent.append(time.process_time() - began)
+    return min(spent)
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_a_message_is_cut(capsys: pytest.CaptureFixture[str], log_format: str) -> None:
+    configure_logging(read_settings({"LOG_FORMAT": log_format}), "test")
+    logger.warning("%s pg://u:s3cret%s@h", "a" * 4000, "s3cret" * 100_000)
+    line = capsys.readouterr().out
+    assert len(line) < 5000
+    assert "s3cret" not in line
+    assert "more characters" in line
+
+
+def test_the_end_of_a_traceback_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(read_settings({"LOG_FORMAT": "json"}), "test")
+    try:
+        raise ValueError("a" * 10_000 + " the end")
+    except ValueError:
+        logger.exception("oh")
+    assert "the end" in json.loads(capsys.readouterr().out)["exception"]
+
+
+@pytest.mark.parametrize("level", ["debug", "critical"])
+def test_libraries_that_quote_clients_are_silent(
+    capsys: pytest.CaptureFixture[str], level: str
+) -> None:
+    configure_logging(read_settings({"LOG_FORMAT": "json", "LOG_LEVEL": level}), "test")
+    for name in (
+        "tornado.general",
+        "opentelemetry.trace.span",
+        "opentelemetry.baggage.propagation",
+    ):
+        logging.getLogger(name).warning("Invalid pair %s", "a" * 9)
+    assert capsys.readouterr().out == ""

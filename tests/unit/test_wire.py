@@ -17,6 +17,10 @@ values = st.recursive(
 )
 
 
+def test_the_dearest_order_is_shown_exactly() -> None:
+    assert encode_json(money(10_000_000_000_000_00 - 1)) == b"9999999999999.99"
+
+
 @given(values)
 def test_an_answer_is_encoded_as_json_does_it(value: object) -> None:
     assert encode_json(value) == json.dumps(

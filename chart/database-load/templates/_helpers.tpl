@@ -1,5 +1,7 @@
-{{/* The Job's spec: of the CronJob's runs, and of the one run now. */}}
+{{/* The Job's spec, from {root, force}: of the CronJob's runs, which never force, and of the one run now. */}}
 {{- define "database-load.jobSpec" -}}
+{{- $force := .force -}}
+{{- with .root -}}
 backoffLimit: {{ .Values.cronjob.backoffLimit }}
 activeDeadlineSeconds: {{ .Values.activeDeadlineSeconds }}
 template:
@@ -15,9 +17,10 @@ template:
     {{- end }}
     containers:
       - {{- include "orderfood.container" (dict "root" . "name" "database-load" "image" .Values.image "fixtures" true) | nindent 8 }}
-        args: [--wait-for-schema]
+        args: [--wait-for-schema{{ if $force }}, --force{{ end }}]
     volumes:
       {{- include "orderfood.volumes" (dict "root" . "claim" .Values.persistence.claim) | nindent 6 }}
+{{- end -}}
 {{- end -}}
 
 {{/* A SQLite file is only safe for programs on one node. */}}

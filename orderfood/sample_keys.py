@@ -1,0 +1,35 @@
+"""The keys of the packaged users, which everybody knows: in production they open nothing."""
+
+from __future__ import annotations
+
+import logging
+
+from orderfood.catalogue import Snapshot
+from orderfood.service import hash_key
+
+logger = logging.getLogger("order-food")
+
+SAMPLE_KEYS = ("apitest", "apitest-readonly")
+PRODUCTION = ("prod", "production")
+
+
+def is_production(environment: str) -> bool:
+    """Whether an ENVIRONMENT, in any case, is that of a shop in earnest."""
+    return environment.lower() in PRODUCTION
+
+
+def refused_keys(environment: str) -> frozenset[str]:
+    """The hashes of the keys that open nothing in this environment."""
+    return frozenset(map(hash_key, SAMPLE_KEYS if is_production(environment) else ()))
+
+
+def warn_of_sample_keys(environment: str, snapshot: Snapshot) -> None:
+    """Says so when a catalogue holds keys that open nothing: their users may wonder."""
+    refused = refused_keys(environment)
+    for key in SAMPLE_KEYS:
+        if (hashed := hash_key(key)) in refused and hashed in snapshot.keys:
+            logger.warning(
+                "the sample key %r opens nothing where ENVIRONMENT is %s: load users of your own",
+                key,
+                environment,
+            )

@@ -1,0 +1,105 @@
+"""Whose word counts on what is traced."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from tests.api.client import KEY, connect
+from tests.api.test_protocol import head, socket_to
+from tests.observe.collector import running_collector
+from tests.processes import serving
+
+BODY = {"items": [{"productId": "1", "quantity": 2}]}
+TRUSTED = {"TRUSTED_PROXIES": "127.0.0.0/8"}
+LOW_ID = "00000000000000000000000000000001"
+"""One that every sampler takes that goes by the id."""
+
+OTHER_ID = "1af7651916cd43dd8448eb211c80319d"
+PARENT = "b7ad6b7169203331"
+
+SAMPLERS = {
+    "parentbased": {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio"},
+    "by id alone": {"OTEL_TRACES_SAMPLER": "traceidratio"},
+}
+
+
+@pytest.fixture(params=["httptools", "tornado"])
+def http_server(request: pytest.FixtureRequest) -> dict[str, str]:
+    return {"HTTP_SERVER": request.param, "DRAIN_SECONDS": "0"}
+
+
+def caller(trace_id: str, flags: str) -> dict[str, str]:
+    return {"traceparent": f"00-{trace_id}-{PARENT}-{flags}"}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("trusted", [{}, TRUSTED], ids=["anybody", "trusted"])
+def test_only_a_trusted_caller_has_a_request_traced(
+    http_server: dict[str, str], sampler: str, trusted: dict[str, str]
+) -> None:
+    ratio = {**SAMPLERS[sampler], "OTEL_TRACES_SAMPLER_ARG": "0.000001"}
+    with running_collector() as collector:
+        settings = {**collector.settings, **ratio, **trusted, **http_server}
+        with serving("memory://", **settings) as server, connect(server.url) as client:
+            for number in range(5):
+                headers = {**caller(LOW_ID, "01"), "X-Request-ID": f"asked-{number}"}
+                client.order(BODY, **headers)
+                client.get("/api/product", **headers)
+            assert server.wait_for_request("asked-4")["trace_id"] == LOW_ID, "for the log"
+            server.stop()
+        traced = collector.of_requests("asked")
+        assert len(traced) == (10 if trusted else 0)
+        assert {s.parent for s in traced} <= {PARENT}
+
+
+@pytest.mark.parametrize("trusted", [{}, TRUSTED], ids=["anybody", "trusted"])
+def test_only_a_trusted_caller_keeps_a_request_from_being_traced(
+    http_server: dict[str, str], trusted: dict[str, str]
+) -> None:
+    with running_collector() as collector:
+        settings = {**collector.settings, **trusted, **http_server}
+        with serving("memory://", **settings) as server, connect(server.url) as client:
+            client.order(BODY, **caller(OTHER_ID, "00"), **{"X-Request-ID": "hidden"})
+            assert server.wait_for_request("hidden")["trace_id"] == OTHER_ID
+            server.stop()
+        traced = [(s.trace_id, s.parent) for s in collector.of_requests("hidden")]
+        assert traced == ([] if trusted else [(OTHER_ID, PARENT)])
+
+
+def test_a_request_is_drawn_as_often_whoever_asks(http_server: dict[str, str]) -> None:
+    ratio = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.3"}
+    with running_collector() as collector:
+        settings = {**collector.settings, **ratio, **http_server}
+        with serving("memory://", **settings) as server, connect(server.url) as client:
+            for number in range(200):
+                headers = {**caller(OTHER_ID, "00"), "X-Request-ID": f"drawn-{number}"}
+                client.order(BODY, **headers)
+            server.stop()
+        assert 30 < len(collector.of_requests("drawn")) < 90
+
+
+def test_what_a_client_chooses_is_short_in_a_span(http_server: dict[str, str]) -> None:
+    with running_collector() as collector:
+        settings = {**collector.settings, **http_server}
+        with serving("memory://", **settings) as server, connect(server.url) as client:
+            agent = {"User-Agent": "a" * 14_000, "X-Request-ID": "long"}
+            client.send("GET", "/api/order", headers={**KEY, **agent})
+            server.stop()
+        (span,) = collector.of_requests("long")
+        assert len(span.attributes["http.request.header.user_agent"]) == 1024
+
+
+@pytest.mark.parametrize("length", ["0" * 5000, "9" * 5000, "0" * 5000 + "2"])
+def test_a_length_of_thousands_of_digits_is_no_defect(
+    http_server: dict[str, str], length: str
+) -> None:
+    with running_collector() as collector:
+        settings = {**collector.settings, **http_server}
+        with serving("memory://", **settings) as server, socket_to(server) as connection:
+            connection.sendall(head(Content_Length=length, Connection="close") + b"{}")
+            answer = b"".join(iter(partial(connection.recv, 65536), b""))
+            assert answer[:12] in (b"", b"HTTP/1.1 400", b"HTTP/1.1 413")
+            server.stop()
+            assert {line["level"] for line in server.lines} <= {"info"}
