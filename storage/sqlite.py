@@ -358,17 +358,17 @@ async def _run(
 def _driver_errors() -> Iterator[None]:
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, sqlite3.Warning, OSError) as error:
         raise _translated(error) from error
     except (OverflowError, UnicodeEncodeError) as error:
         raise ValueRejected(f"SQLite cannot store a value: {error}") from error
 
 
-def _translated(error: sqlite3.Error | OSError) -> StorageError:
+def _translated(error: Exception) -> StorageError:
     code = getattr(error, "sqlite_errorname", "")
     if code == "SQLITE_ERROR" and str(error).startswith(("no such table", "no such column")):
         return SchemaOutdated("the schema is older than the code needs: run database-migration")
-    if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.InterfaceError):
+    if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError):
         return ValueRejected(f"SQLite refuses a value: {error}")
     if code == "SQLITE_NOTADB":
         return StorageUnavailable("the file is not an SQLite database")
