@@ -104,10 +104,11 @@ def new_context(settings: Settings, inner: Storage) -> Context:
     limiter = RateLimiter(settings.rate_limit) if settings.rate_limit else None
     observer = RequestObserver(metrics, AccessLog(settings, PROGRAM.name))
     if metrics is None:
-        return Context(Shop(storage, catalogue), settings, limiter, observer)
+        return Context(Shop(storage, catalogue), settings, limiter, observer, storage.watch)
     metrics.watch(catalogue)
+    metrics.watch_orders(storage.watch)
     shop = Shop(storage, catalogue, on_placed=metrics.order_placed)
-    return Context(shop, settings, limiter, observer)
+    return Context(shop, settings, limiter, observer, storage.watch)
 
 
 def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:
@@ -160,10 +161,14 @@ async def prepare_storage(storage: Storage, settings: Settings) -> None:
 async def background(context: Context) -> AsyncIterator[None]:
     """What goes on beside the requests: probing the catalogue, deleting expired keys."""
     shop = context.shop
+    if context.watch is not None:
+        await context.watch.check()
     tasks = [
         asyncio.create_task(shop.catalogue.run(), name="catalogue"),
         asyncio.create_task(delete_expired_keys(shop.storage), name="expired keys"),
     ]
+    if context.watch is not None:
+        tasks.append(asyncio.create_task(context.watch.run(), name="orders"))
     if context.observer.metrics is not None:
         tasks.append(asyncio.create_task(context.observer.metrics.keep_sampling(), name="metrics"))
     try:

@@ -28,6 +28,7 @@ from orderfood.httptools_server import Exchange
 from orderfood.linger import linger
 from orderfood.logs import request_id as logged_request_id
 from orderfood.observer import RequestObserver
+from orderfood.orderwatch import OrderWatch
 from orderfood.pricing import Basket, parse_product_id
 from orderfood.ratelimit import Allowance, RateLimiter, client_address
 from orderfood.responses import (
@@ -74,6 +75,8 @@ class Context:
     limiter: RateLimiter | None = None
     observer: RequestObserver = field(default_factory=RequestObserver)
     """Told of each request when it begins and when it has ended."""
+    watch: OrderWatch | None = None
+    """Knows whether orders can be stored."""
     draining: bool = False
     active: int = 0
     """Requests in flight."""
@@ -728,7 +731,7 @@ class ReadyHandler(ApiHandler):
     async def on_get(self) -> None:
         reason = await not_ready(self.context)
         if reason is None:
-            self.write_json({"status": "ready"})
+            self.write_json({"status": "ready", **degraded(self.context)})
             return
         self.set_status(503)
         self.set_header("Retry-After", RETRY_AFTER)
@@ -764,6 +767,13 @@ async def not_ready(context: Context) -> str | None:
     if version < SCHEMA_VERSION:
         return "the schema is older than the code: run database-migration"
     return None if snapshot.products else "the store holds no products: run database-load"
+
+
+def degraded(context: Context) -> dict[str, str]:
+    """What keeps orders from being stored while reads work. Such a server stays ready: taken out of
+    its Service it would serve nobody, and no other one fares better."""
+    obstacle = context.watch and context.watch.obstacle
+    return {"degraded": obstacle.value} if obstacle else {}
 
 
 def only_value(name: str, values: list[str]) -> str | None:

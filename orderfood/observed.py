@@ -12,10 +12,11 @@ from uuid import UUID
 
 from orderfood import telemetry
 from orderfood.deadlines import Deadlines
+from orderfood.orderwatch import OrderWatch
 from orderfood.telemetry import SpanKind
 from storage import MIGRATION_TIMEOUT, Storage
 from storage.base import Watch
-from storage.errors import Conflict, NotFound, StorageError
+from storage.errors import Conflict, NotFound, StorageError, StorageUnavailable
 from storage.records import (
     AppliedMigration,
     Catalogue,
@@ -23,6 +24,7 @@ from storage.records import (
     IdempotencyKey,
     LoadReport,
     Migration,
+    Obstacle,
     Order,
     Page,
     VersionedCatalogue,
@@ -55,6 +57,8 @@ class ObservedStorage(Storage):
         self._deadlines = Deadlines(call_seconds)
         self._metrics = metrics
         self.backend = inner.backend
+        self.watch = OrderWatch(self)
+        """Told of each order that is stored, or is not."""
         inner.around_commit = self._around_commit
 
     async def _call(self, operation: str, call: Awaitable[T]) -> T:
@@ -164,7 +168,17 @@ class ObservedStorage(Storage):
         key: IdempotencyKey | None = None,
         limits: CouponLimits | None = None,
     ) -> Order:
-        return await self._call("add_order", self._inner.add_order(order, key=key, limits=limits))
+        adding = self._inner.add_order(order, key=key, limits=limits)
+        try:
+            stored = await self._call("add_order", adding)
+        except StorageUnavailable:
+            self.watch.failed()
+            raise
+        self.watch.stored()
+        return stored
+
+    async def find_obstacle(self) -> Obstacle | None:
+        return await self._call("find_obstacle", self._inner.find_obstacle())
 
     async def find_order_by_key(self, user_id: str, key: IdempotencyKey) -> Order | None:
         return await self._call("find_order_by_key", self._inner.find_order_by_key(user_id, key))

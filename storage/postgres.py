@@ -68,6 +68,7 @@ from storage.records import (
     IdempotencyKey,
     LoadReport,
     Migration,
+    Obstacle,
     Order,
     Page,
     Product,
@@ -500,6 +501,31 @@ class PostgresStorage(Storage):
             for new, (outcome, first) in zip(batch, rows, strict=True)
         ]
 
+    async def find_obstacle(self) -> Obstacle | None:
+        try:
+            return await self._again(self._find_obstacle)
+        except StorageUnavailable as error:
+            if isinstance(error.__cause__, asyncpg.DiskFullError):
+                return Obstacle.FULL
+            if isinstance(error.__cause__, asyncpg.ConfigurationLimitExceededError):
+                return None  # the role may have no temporary file of that size: nothing is known
+            raise
+
+    async def _find_obstacle(self) -> Obstacle | None:
+        async with (
+            self._acquired() as connection,
+            transaction(connection, "read_committed"),
+        ):
+            row = await connection.fetchrow(MAY_STORE)
+            read_only, permitted = row[:2] if row else (False, True)
+            if read_only:
+                self._look_elsewhere()
+                return Obstacle.READ_ONLY
+            if permitted is False:  # NULL: the schema is older than the code
+                return Obstacle.NOT_PERMITTED
+            await connection.fetch(SPILL)
+        return None
+
     async def find_order_by_key(self, user_id: str, key: IdempotencyKey) -> Order | None:
         rows = await self._fetch(
             f"SELECT {JOINED_COLUMNS}, k.fingerprint FROM idempotency_keys AS k"
@@ -587,6 +613,36 @@ async def transaction(
             await begun.rollback()  # there may be no connection any more
         raise
     await begun.commit()
+
+
+MAY_STORE = f"""
+SELECT
+    {READ_ONLY_VALUE},
+    (
+        SELECT bool_and(has_any_column_privilege(needed.name, needed.privilege))
+        FROM (VALUES
+            ('orders', 'INSERT'),
+            ('order_lines', 'INSERT'),
+            ('idempotency_keys', 'INSERT'),
+            ('coupon_uses', 'INSERT'),
+            ('coupon_user_uses', 'INSERT')
+        ) AS needed (name, privilege)
+    ) AND (
+        SELECT bool_or(has_function_privilege(oid, 'EXECUTE'))
+        FROM pg_proc WHERE proname = 'add_orders' AND pg_function_is_visible(oid)
+    ),
+    set_config('work_mem', '64kB', true),
+    set_config('temp_tablespaces', '', true)
+"""
+"""Whether this is no primary, and whether the role may store orders. Prepares for SPILL."""
+
+SPILL = """
+SELECT count(*) FROM (
+    SELECT repeat(md5(n::text), 64) AS text FROM generate_series(1, 512) AS n ORDER BY text OFFSET 0
+) AS sorted
+"""
+"""Sorts a megabyte in a temporary file beside the tables: it fails where they could not grow, in
+two milliseconds, and leaves nothing that would have to be vacuumed."""
 
 
 async def _release(pool: asyncpg.Pool[asyncpg.Record], connection: Connection) -> None:

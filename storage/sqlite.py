@@ -60,6 +60,7 @@ from storage.records import (
     IdempotencyKey,
     LoadReport,
     Migration,
+    Obstacle,
     Order,
     Page,
     Product,
@@ -85,6 +86,12 @@ Result = TypeVar("Result")
 
 ORDER_LOCK_SECONDS = 5.0
 """How long an order waits for another process that writes; a caller would not wait longer."""
+
+ROOM = 65_536
+"""Bytes that must find room before a disk that was full counts as having some again."""
+
+CHECK_LOCK_SECONDS = 1.0
+"""How long the question waits whether an order could be stored."""
 
 LOAD_LOCK_SECONDS = 60.0
 """How long a load waits for its turn."""
@@ -114,6 +121,8 @@ class SQLiteStorage(Storage):
         self._wait_seconds = wait_seconds
         self._connections = AsyncExitStack()
         self._opened_file = (0, 0)
+        self._was_full = False
+        """Whether the last order found no room: less than one has may still be there."""
         self._writer: _Connection | None = None
         self._reader: _Connection | None = None
         self._new_batcher()
@@ -246,9 +255,28 @@ class SQLiteStorage(Storage):
 
     async def _add_orders(self, batch: list[NewOrder]) -> Sequence[Order | StorageError]:
         async def store(part: list[NewOrder]) -> Sequence[Order | StorageError]:
-            return await self._write(_add_orders, part)
+            try:
+                stored = await self._write(_add_orders, part)
+            except StorageUnavailable as error:
+                self._was_full |= _obstacle_of(error.__cause__, self._path) is Obstacle.FULL
+                raise
+            self._was_full = False
+            return stored
 
         return await together_or_alone(store, batch)
+
+    async def find_obstacle(self) -> Obstacle | None:
+        self._check_identity()
+        try:
+            await self._write(_store_nothing)
+            if self._was_full:
+                await self._write(_store_an_expired_key)
+        except StorageUnavailable as error:
+            obstacle = _obstacle_of(error.__cause__, self._path)
+            if obstacle is None:
+                raise
+            return obstacle
+        return None
 
     async def find_order_by_key(self, user_id: str, key: IdempotencyKey) -> Order | None:
         return await self._read(_find_order_by_key, user_id, key, _now())
@@ -443,6 +471,39 @@ def _check_writable(db: sqlite3.Connection, wait_seconds: float) -> None:
     """A read-only file opens without complaint, and even begins a write."""
     with _rehearsing(db, wait_seconds):
         db.execute("PRAGMA user_version = 0")
+
+
+def _store_nothing(db: sqlite3.Connection) -> None:
+    """A commit that changes nothing: what is rolled back never meets the disk."""
+    with _writing(db, CHECK_LOCK_SECONDS):
+        db.execute("UPDATE catalogue SET version = version")
+
+
+def _store_an_expired_key(db: sqlite3.Connection) -> None:
+    """And deletes it: as much as a few orders need, of what would be deleted anyway."""
+    with _writing(db, CHECK_LOCK_SECONDS):
+        db.execute(
+            "INSERT OR REPLACE INTO idempotency_keys (user_id, key, fingerprint, expires_at,"
+            " order_id) VALUES ('', '', ?, 0, '')",
+            ("x" * ROOM,),
+        )
+    with _writing(db, CHECK_LOCK_SECONDS):
+        db.execute("DELETE FROM idempotency_keys WHERE user_id = '' AND key = ''")
+
+
+def _obstacle_of(error: BaseException | None, path: Path) -> Obstacle | None:
+    """What a write met. A file or a folder that has become read-only, and a quota, are nothing but
+    failed writes to SQLite."""
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_READONLY:
+            return Obstacle.READ_ONLY
+        case sqlite3.SQLITE_FULL:
+            return Obstacle.FULL
+        case sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
+            return Obstacle.NOT_PERMITTED
+        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN:
+            return Obstacle.FULL if os.access(path, os.W_OK) else Obstacle.READ_ONLY
+    return None
 
 
 @contextmanager
