@@ -100,7 +100,7 @@ def new_context(settings: Settings, inner: Storage) -> Context:
     metrics = new_metrics(settings, inner)
     storage = ObservedStorage(inner, metrics=metrics)
     warn = partial(warn_of_sample_keys, settings.environment)
-    catalogue = CatalogueCache(storage, on_change=warn)
+    catalogue = CatalogueCache(storage, on_change=warn, deadlines=storage.deadlines)
     limiter = RateLimiter(settings.rate_limit) if settings.rate_limit else None
     observer = RequestObserver(metrics, AccessLog(settings, PROGRAM.name))
     if metrics is None:

@@ -23,6 +23,7 @@ from tornado.web import Application, HTTPError, RequestHandler, stream_request_b
 
 from orderfood import contract, errors, service, wire
 from orderfood.answer_headers import AnswerHeaders, spelling
+from orderfood.deadlines import begin_request
 from orderfood.errors import FieldError, InvalidRequest, Refusal, TooManyRequests
 from orderfood.httptools_server import Exchange
 from orderfood.linger import linger
@@ -267,6 +268,7 @@ class ApiHandler(RequestHandler):
 
     async def prepare(self) -> None:
         logged_request_id.set(self.request_id)
+        begin_request()
         try:
             await self._check_head()
         except Exception as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from orderfood import telemetry
-from orderfood.deadlines import Deadlines
+from orderfood.deadlines import CALL_SECONDS, Deadlines
 from orderfood.orderwatch import OrderWatch
 from orderfood.telemetry import SpanKind
 from storage import MIGRATION_TIMEOUT, Storage
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CALL_SECONDS = 5.0
-"""How long a request waits for one storage call before it is answered with 503."""
-
 OUTCOMES = (NotFound, Conflict)
 """What a storage raises to answer, rather than to say that it failed."""
 
@@ -54,7 +51,8 @@ class ObservedStorage(Storage):
         self, inner: Storage, call_seconds: float = CALL_SECONDS, metrics: Metrics | None = None
     ) -> None:
         self._inner = inner
-        self._deadlines = Deadlines(call_seconds)
+        self.deadlines = Deadlines(call_seconds)
+        """What bounds every call, and whoever waits for the same store in another way."""
         self._metrics = metrics
         self.backend = inner.backend
         self.watch = OrderWatch(self)
@@ -76,7 +74,7 @@ class ObservedStorage(Storage):
         began = perf_counter()
         failed = True
         try:
-            result = await self._deadlines.bound(operation, call)
+            result = await self.deadlines.bound(operation, call)
             failed = False
             return result
         except (*OUTCOMES, asyncio.CancelledError):

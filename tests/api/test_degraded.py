@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.api.client import Client, connect
+from tests.api.client import KEY, Client, connect
 from tests.conftest import BACKENDS
 from tests.postgres import NoPostgres, StartedServer, execute, run
 from tests.processes import PATIENCE, RunningServer, prepare, serving
@@ -78,10 +79,22 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def fill_the_pool(server: RunningServer) -> None:
+    """Has several connections to the first server lie in the pool."""
+
+    def read() -> int:
+        with connect(server.url) as client:
+            return [client.get("/api/order", **KEY).status for _ in range(20)].count(200)
+
+    with ThreadPoolExecutor(8) as threads:
+        futures = [threads.submit(read) for _ in range(8)]
+        assert [future.result() for future in futures] == [20] * 8
+
+
 def test_orders_follow_a_switch_that_closes_no_connection(
-    client: Client, proxy: Proxy, two_servers: tuple[str, str]
+    server: RunningServer, client: Client, proxy: Proxy, two_servers: tuple[str, str]
 ) -> None:
-    assert client.order(ORDER).status == 200
+    fill_the_pool(server)
     proxy.target = ("127.0.0.1", urlsplit(two_servers[1]).port or 0)
     alter(two_servers[0], READ_ONLY)
     wait_until(lambda: client.order(ORDER).status != 200)
@@ -101,6 +114,20 @@ def test_a_server_that_waits_for_no_order_follows_too(
     wait_until(lambda: proxy.connections > before + 1)
     time.sleep(1.0)
     assert client.order(ORDER).status == 200
+
+
+def test_a_store_that_accepts_and_never_answers_is_503_everywhere(
+    server: RunningServer, client: Client, proxy: Proxy
+) -> None:
+    placed = client.place(("1", 1))
+    proxy.stalls = True
+    for path in ("/ready", "/api/product", "/api/order", f"/api/order/{placed['id']}"):
+        assert client.get(path, **KEY).status == 503
+    for path in ("/api/order", "/api/order/quote", f"/api/order/{placed['id']}/cancel"):
+        assert client.send("POST", path, ORDER, KEY).status == 503
+    assert client.get("/health").status == 200
+    proxy.stalls = False
+    wait_until(lambda: client.order(ORDER).status == 200)
 
 
 def degraded(client: Client) -> object:
