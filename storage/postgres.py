@@ -109,8 +109,18 @@ LOAD_SECONDS = 600.0
 MIGRATION_LOCK = 7_305_801_001
 LOAD_LOCK = 7_305_801_002
 
-ADD_ORDERS = "SELECT outcome, first_order FROM add_orders({})".format(
-    ", ".join(f"${number}" for number in range(1, 20))
+DURABLE = """(
+    SELECT set_config(
+        'synchronous_commit',
+        coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'),
+        true
+    )
+) AS durable"""
+"""Has this transaction be on disk before it is acknowledged, where the default is that it may not
+be: what else may stand there waits for that, too."""
+
+ADD_ORDERS = "SELECT outcome, first_order FROM {}, add_orders({})".format(
+    DURABLE, ", ".join(f"${number}" for number in range(1, 20))
 )
 
 ORDERS_BY_ID = (
@@ -123,8 +133,8 @@ ORDERS_BY_ID = (
 # reads what "total" returns.
 CANCEL_ORDER = f"""
 WITH o AS (
-    UPDATE orders SET status = 'cancelled', version = version + 1
-    WHERE id = $1 AND user_id = $2 AND status = 'placed' RETURNING *
+    UPDATE orders SET status = 'cancelled', version = version + 1 FROM {DURABLE}
+    WHERE id = $1 AND user_id = $2 AND status = 'placed' RETURNING orders.*
 ), total AS (
     UPDATE coupon_uses AS stored SET uses = stored.uses - 1
     FROM o WHERE o.counted AND stored.code = o.coupon_code RETURNING stored.code
