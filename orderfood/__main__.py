@@ -41,8 +41,16 @@ logger = logging.getLogger("order-food")
 CLEANUP_SECONDS = 60.0
 """How often expired idempotency keys are looked for."""
 
-PORTION_SECONDS = 0.1
-"""The pause between two portions of them."""
+PORTION = 25
+"""How many of them are deleted at a time: each lies on a page of its own, and an order that comes
+meanwhile waits for all of these."""
+
+PORTION_SECONDS = 0.02
+"""The least pause between two portions of them."""
+
+PORTION_PAUSES = 20.0
+"""How often as long as a portion has taken the pause after it lasts at least: a database that is
+busy, or slow, is left alone for longer."""
 
 
 async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
@@ -181,11 +189,13 @@ async def background(context: Context) -> AsyncIterator[None]:
 
 async def delete_expired_keys(storage: Storage) -> None:
     """Deletes expired idempotency keys for ever, in portions, so that no order waits for it."""
+    clock = asyncio.get_running_loop().time
     while True:
-        deleted = 0
+        deleted, began = 0, clock()
         with suppress(StorageError):
-            deleted = await storage.delete_expired_keys()
-        await asyncio.sleep(PORTION_SECONDS if deleted else CLEANUP_SECONDS)
+            deleted = await storage.delete_expired_keys(PORTION)
+        pause = max(PORTION_SECONDS, PORTION_PAUSES * (clock() - began))
+        await asyncio.sleep(CLEANUP_SECONDS if deleted < PORTION else pause)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -96,6 +96,10 @@ CHECK_LOCK_SECONDS = 1.0
 LOAD_LOCK_SECONDS = 60.0
 """How long a load waits for its turn."""
 
+MOST_LOG = 16 * 1024 * 1024
+"""Bytes that are kept of the -wal once its content is in the database: a load or a long reader
+makes it larger for as long as they last."""
+
 _POLL_SECONDS = 0.01
 _STATEMENT_ERRORS = (
     sqlite3.SQLITE_ERROR,
@@ -120,7 +124,7 @@ class SQLiteStorage(Storage):
         self._path = _path_of(url)
         self._wait_seconds = wait_seconds
         self._connections = AsyncExitStack()
-        self._opened_file = (0, 0)
+        self._opened_files: dict[Path, tuple[int, int]] = {}
         self._was_full = False
         """Whether the last order found no room: less than one has may still be there."""
         self._writer: _Connection | None = None
@@ -144,7 +148,7 @@ class SQLiteStorage(Storage):
             )
             await self._write(_check_writable, self._wait_seconds)
             self._reader = await stack.enter_async_context(_opened(self._path, _open_reader))
-            self._opened_file = _identity(self._path)
+            self._opened_files = {one: _identity(one) for one in _files_of(self._path)}
             self._connections = stack.pop_all()
 
     async def close(self) -> None:
@@ -204,13 +208,15 @@ class SQLiteStorage(Storage):
         return await self._read(_catalogue_version)
 
     def _check_identity(self) -> None:
-        """A file that was removed or replaced still takes orders, which nobody finds again."""
-        try:
-            found = _identity(self._path)
-        except OSError as error:
-            raise StorageUnavailable(f"{self._path} is gone") from error
-        if found != self._opened_file:
-            raise StorageUnavailable(f"{self._path} was replaced: start this program again")
+        """A file that was removed or replaced still takes orders, which nobody finds again: the
+        newest of them are in the one whose name ends in -wal."""
+        for path, opened in self._opened_files.items():
+            try:
+                found = _identity(path)
+            except OSError as error:
+                raise StorageUnavailable(f"{path} is gone") from error
+            if found != opened:
+                raise StorageUnavailable(f"{path} was replaced: start this program again")
 
     async def read_catalogue(self) -> VersionedCatalogue:
         return await self._read(_read_catalogue)
@@ -403,11 +409,19 @@ def _translated(error: Exception) -> StorageError:
     return StorageUnavailable(f"SQLite: {error}")
 
 
+def _create_private(path: Path) -> None:
+    """Orders are nobody else's business. SQLite gives the files beside it the same permissions."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
 def _open_writer(path: Path, wait_seconds: float) -> sqlite3.Connection:
+    _create_private(path)
     db = sqlite3.connect(path, timeout=_POLL_SECONDS, isolation_level=None, cached_statements=256)
     try:
         _patiently(lambda: db.execute("PRAGMA journal_mode = WAL"), wait_seconds)
         db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA journal_size_limit = {MOST_LOG}")
         db.execute("PRAGMA foreign_keys = ON")
     except BaseException:
         db.close()
@@ -550,6 +564,12 @@ def _value(db: sqlite3.Connection, sql: str, parameters: Sequence[Any] = ()) -> 
     """The first column of the first row; None without one."""
     row = db.execute(sql, parameters).fetchone()
     return None if row is None else row[0]
+
+
+def _files_of(path: Path) -> list[Path]:
+    """The database and what lies beside it while it is open."""
+    beside = [path.with_name(path.name + ending) for ending in ("-wal", "-shm")]
+    return [path, *(one for one in beside if one.exists())]
 
 
 def _identity(path: str | Path) -> tuple[int, int]:
