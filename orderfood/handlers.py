@@ -27,12 +27,14 @@ from tornado.web import Application, HTTPError, RequestHandler, stream_request_b
 from orderfood import contract, errors, service, wire
 from orderfood.addresses import client_address
 from orderfood.answer_headers import AnswerHeaders, spelling
+from orderfood.deadlines import begin_request
 from orderfood.errors import FieldError, InvalidRequest, Refusal, TooManyRequests
 from orderfood.httptools_server import SLICE, Exchange
 from orderfood.linger import linger
 from orderfood.logs import request_id as logged_request_id
 from orderfood.media import check_media
 from orderfood.observer import RequestObserver
+from orderfood.orderwatch import OrderWatch
 from orderfood.pricing import Basket, parse_product_id
 from orderfood.ratelimit import Allowance, RateLimiter
 from orderfood.responses import (
@@ -81,6 +83,8 @@ class Context:
     """Counts wrong keys and unknown coupons by address; None when nobody limits them."""
     observer: RequestObserver = field(default_factory=RequestObserver)
     """Told of each request when it begins and when it has ended."""
+    watch: OrderWatch | None = None
+    """Knows whether orders can be stored."""
     draining: bool = False
     active: int = 0
     """Requests in flight."""
@@ -276,6 +280,7 @@ class ApiHandler(RequestHandler):
 
     async def prepare(self) -> None:
         logged_request_id.set(self.request_id)
+        begin_request()
         try:
             await self._check_head()
         except Exception as error:
@@ -797,7 +802,7 @@ class ReadyHandler(ApiHandler):
     async def on_get(self) -> None:
         reason = await not_ready(self.context)
         if reason is None:
-            self.write_json({"status": "ready"})
+            self.write_json({"status": "ready", **degraded(self.context)})
             return
         self.set_status(503)
         self.set_header("Retry-After", RETRY_AFTER)
@@ -844,6 +849,13 @@ def query_values(query: str, name: str) -> list[str]:
 
 def _names(field: str, name: str) -> bool:
     return field == name or ("%" in field and unquote_plus(field) == name)
+
+
+def degraded(context: Context) -> dict[str, str]:
+    """What keeps orders from being stored while reads work. Such a server stays ready: taken out of
+    its Service it would serve nobody, and no other one fares better."""
+    obstacle = context.watch and context.watch.obstacle
+    return {"degraded": obstacle.value} if obstacle else {}
 
 
 def only_value(name: str, values: list[str]) -> str | None:
