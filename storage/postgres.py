@@ -649,7 +649,7 @@ SELECT
             ('coupon_user_uses', 'INSERT')
         ) AS needed (name, privilege)
     ) AND (
-        SELECT bool_or(has_function_privilege(oid, 'EXECUTE'))
+        SELECT bool_and(has_function_privilege(oid, 'EXECUTE'))
         FROM pg_proc WHERE proname = 'add_orders' AND pg_function_is_visible(oid)
     ),
     set_config('work_mem', '64kB', true),

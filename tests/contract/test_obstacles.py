@@ -50,7 +50,7 @@ async def test_there_is_none(database: Database) -> None:
         "INSERT ON orders",
         "INSERT ON order_lines",
         "INSERT ON idempotency_keys",
-        "EXECUTE ON FUNCTION add_orders",
+        "EXECUTE ON ALL FUNCTIONS IN SCHEMA public",
     ],
 )
 async def test_a_role_that_may_not(
