@@ -42,8 +42,16 @@ logger = logging.getLogger("order-food")
 CLEANUP_SECONDS = 60.0
 """How often expired idempotency keys are looked for."""
 
-PORTION_SECONDS = 0.1
-"""The pause between two portions of them."""
+PORTION = 25
+"""How many of them are deleted at a time: each lies on a page of its own, and an order that comes
+meanwhile waits for all of these."""
+
+PORTION_SECONDS = 0.02
+"""The least pause between two portions of them."""
+
+PORTION_PAUSES = 20.0
+"""How often as long as a portion has taken the pause after it lasts at least: a database that is
+busy, or slow, is left alone for longer."""
 
 
 async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
@@ -101,17 +109,18 @@ def new_context(settings: Settings, inner: Storage) -> Context:
     metrics = new_metrics(settings, inner)
     storage = ObservedStorage(inner, metrics=metrics)
     warn = partial(warn_of_sample_keys, settings.environment)
-    catalogue = CatalogueCache(storage, on_change=warn)
+    catalogue = CatalogueCache(storage, on_change=warn, deadlines=storage.deadlines)
     refused = refused_keys(settings.environment)
     limits = (settings.rate_limit, settings.abuse_limit)
     limiter, guesses = (RateLimiter(limit) if limit else None for limit in limits)
     observer = RequestObserver(metrics, AccessLog(settings, PROGRAM.name))
     if metrics is None:
         shop = Shop(storage, catalogue, refused_keys=refused)
-        return Context(shop, settings, limiter, guesses, observer)
-    metrics.watch(catalogue)
-    shop = Shop(storage, catalogue, on_placed=metrics.order_placed, refused_keys=refused)
-    return Context(shop, settings, limiter, guesses, observer)
+    else:
+        metrics.watch(catalogue)
+        metrics.watch_orders(storage.watch)
+        shop = Shop(storage, catalogue, on_placed=metrics.order_placed, refused_keys=refused)
+    return Context(shop, settings, limiter, guesses, observer, storage.watch)
 
 
 def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:
@@ -153,10 +162,14 @@ async def prepare_storage(storage: Storage, settings: Settings) -> None:
 async def background(context: Context) -> AsyncIterator[None]:
     """What goes on beside the requests: probing the catalogue, deleting expired keys."""
     shop = context.shop
+    if context.watch is not None:
+        await context.watch.check()
     tasks = [
         asyncio.create_task(shop.catalogue.run(), name="catalogue"),
         asyncio.create_task(delete_expired_keys(shop.storage), name="expired keys"),
     ]
+    if context.watch is not None:
+        tasks.append(asyncio.create_task(context.watch.run(), name="orders"))
     if context.observer.metrics is not None:
         tasks.append(asyncio.create_task(context.observer.metrics.keep_sampling(), name="metrics"))
     try:
@@ -169,11 +182,13 @@ async def background(context: Context) -> AsyncIterator[None]:
 
 async def delete_expired_keys(storage: Storage) -> None:
     """Deletes expired idempotency keys for ever, in portions, so that no order waits for it."""
+    clock = asyncio.get_running_loop().time
     while True:
-        deleted = 0
+        deleted, began = 0, clock()
         with suppress(StorageError):
-            deleted = await storage.delete_expired_keys()
-        await asyncio.sleep(PORTION_SECONDS if deleted else CLEANUP_SECONDS)
+            deleted = await storage.delete_expired_keys(PORTION)
+        pause = max(PORTION_SECONDS, PORTION_PAUSES * (clock() - began))
+        await asyncio.sleep(CLEANUP_SECONDS if deleted < PORTION else pause)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -24,6 +24,7 @@ ROUTES: list[tuple[str, type[ApiHandler]]] = [
     (r"/openapi.json", handlers.ContractHandler),
     (r"/docs", handlers.DocsHandler),
     (r"/docs/([^/]+)", handlers.DocsAssetHandler),
+    (r"*", handlers.EverythingHandler),
     (r"/health", handlers.HealthHandler),
     (r"/ready", handlers.ReadyHandler),
     (r"/metrics", handlers.MetricsHandler),

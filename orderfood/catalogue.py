@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import cached_property
 
 from orderfood.coupons import fold_code
+from orderfood.deadlines import CALL_SECONDS, Deadlines, leave_request
 from orderfood.wire import Encoded, encode_product, encode_products
 from storage import Storage
 from storage.errors import StorageError
@@ -58,6 +59,12 @@ def build_snapshot(stored: VersionedCatalogue) -> Snapshot:
     )
 
 
+def _look_at(probe: asyncio.Task[Snapshot]) -> None:
+    """Nobody may be waiting any more for one that fails."""
+    if not probe.cancelled():
+        probe.exception()
+
+
 class CatalogueCache:
     """Holds the newest snapshot, and asks the storage's version often enough to know that it is.
 
@@ -70,8 +77,10 @@ class CatalogueCache:
         storage: Storage,
         clock: Callable[[], float] = time.monotonic,
         on_change: Callable[[Snapshot], None] = lambda snapshot: None,
+        deadlines: Deadlines | None = None,
     ) -> None:
         self._storage = storage
+        self._deadlines = deadlines or Deadlines(CALL_SECONDS)
         self._clock = clock
         self._on_change = on_change
         self._snapshot: Snapshot | None = None
@@ -95,12 +104,15 @@ class CatalogueCache:
         return self.fresh or await self.refresh()
 
     async def refresh(self) -> Snapshot:
-        """Probes now, or waits for the probe under way; all who wait share it."""
+        """Probes now, or waits for the probe under way; all who wait share it, each as long as a
+        request waits for the store. Raises StorageError."""
         if self._probe is None or self._probe.done():
             self._probe = asyncio.create_task(self._refresh())
-        return await asyncio.shield(self._probe)
+            self._probe.add_done_callback(_look_at)
+        return await self._deadlines.bound("catalogue", asyncio.shield(self._probe))
 
     async def _refresh(self) -> Snapshot:
+        leave_request()
         began = self._clock()
         version = await self._storage.get_catalogue_version()
         snapshot = self._snapshot

@@ -1,15 +1,17 @@
-"""One deadline for many calls, all of which may take equally long.
+"""How long a request waits for the store, whatever it asks of it.
 
-A timer for each, as asyncio.timeout has it, is made and taken back thousands of times a second,
-and hardly one ever rings. But calls with one limit run out in the order in which they began: one
-timer, for the oldest of them, is enough.
+A timer for each call, as asyncio.timeout has it, is made and taken back thousands of times a
+second, and hardly one ever rings. One timer, for the call that runs out first, is enough.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from heapq import heappop, heappush
+from itertools import count
 from typing import TypeVar
 
 from storage.errors import StorageUnavailable
@@ -17,14 +19,51 @@ from storage.errors import StorageUnavailable
 T = TypeVar("T")
 
 
+CALL_SECONDS = 5.0
+"""How long a request waits for the store, over all its calls, before it is answered with 503."""
+
+
+class _Spent:
+    """What one request has waited for the store so far."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+
+_spent: ContextVar[_Spent | None] = ContextVar("spent", default=None)
+
+
+def begin_request() -> None:
+    """From here on the calls of this task share one limit."""
+    _spent.set(_Spent())
+
+
+def leave_request() -> None:
+    """From here on each call of this task has the whole limit: it works for other requests, too."""
+    _spent.set(None)
+
+
+@contextmanager
+def counted() -> Iterator[None]:
+    """What the block takes counts as waiting for the store, though nothing here ends it."""
+    spent, clock = _spent.get(), asyncio.get_running_loop().time
+    began = clock()
+    try:
+        yield
+    finally:
+        if spent is not None:
+            spent.seconds += clock() - began
+
+
 class _Call:
     """One that is under way, and the task that waits for it."""
 
-    __slots__ = ("cancelling", "deadline", "expired", "task")
+    __slots__ = ("cancelling", "expired", "task")
 
-    def __init__(self, task: asyncio.Task[object], deadline: float) -> None:
+    def __init__(self, task: asyncio.Task[object]) -> None:
         self.task: asyncio.Task[object] | None = task
-        self.deadline = deadline
         self.cancelling = task.cancelling()
         self.expired = False
 
@@ -38,17 +77,20 @@ class _Call:
 
 
 class Deadlines:
-    """Bounds calls to so many seconds."""
+    """Bounds calls to so many seconds: those of a request together, any other each."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._calls: deque[_Call] = deque()
+        self._calls: list[tuple[float, int, _Call]] = []
+        self._number = count()
         self._timer: asyncio.TimerHandle | None = None
 
     async def bound(self, name: str, awaitable: Awaitable[T]) -> T:
         """The result of what is awaited. Raises StorageUnavailable when it takes too long: it is
         cancelled then, as asyncio.timeout would."""
-        call = self._begin()
+        spent, clock = _spent.get(), asyncio.get_running_loop().time
+        began = clock()
+        call = self._begin(began + self._seconds - (spent.seconds if spent is not None else 0.0))
         try:
             return await awaitable
         except asyncio.CancelledError as error:
@@ -58,28 +100,33 @@ class Deadlines:
         finally:
             call.take_back()
             call.task = None
+            if spent is not None:
+                spent.seconds += clock() - began
 
-    def _begin(self) -> _Call:
-        loop = asyncio.get_running_loop()
+    def _begin(self, deadline: float) -> _Call:
         task = asyncio.current_task()
         assert task is not None
-        while self._calls and self._calls[0].task is None:
-            self._calls.popleft()
-        call = _Call(task, loop.time() + self._seconds)
-        self._calls.append(call)
-        if self._timer is None:
-            self._timer = loop.call_at(call.deadline, self._ring)
+        while self._calls and self._calls[0][2].task is None:
+            heappop(self._calls)
+        call = _Call(task)
+        heappush(self._calls, (deadline, next(self._number), call))
+        if self._timer is None or deadline < self._timer.when():
+            self._set_timer(deadline)
         return call
 
+    def _set_timer(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._ring)
+
     def _ring(self) -> None:
-        """Ends what is over time, and sets the timer for the oldest of the rest."""
+        """Ends what is over time, and sets the timer for the next of the rest."""
         self._timer = None
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        while self._calls and (self._calls[0].task is None or self._calls[0].deadline <= now):
-            call = self._calls.popleft()
+        now = asyncio.get_running_loop().time()
+        while self._calls and (self._calls[0][2].task is None or self._calls[0][0] <= now):
+            call = heappop(self._calls)[2]
             if call.task is not None:
                 call.expired = True
                 call.task.cancel()
         if self._calls:
-            self._timer = loop.call_at(self._calls[0].deadline, self._ring)
+            self._set_timer(self._calls[0][0])

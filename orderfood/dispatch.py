@@ -62,13 +62,14 @@ class Routes:
 
 
 class PlainRequest(HTTPServerRequest):
-    """A request with a good host and without a query, of which Tornado has nothing to judge."""
+    """A request with a good host, of which Tornado has nothing to judge. Its query is not parsed: a
+    route that has parameters looks for them."""
 
     def __init__(  # it sets what Tornado's own sets, which is not called: it would parse and copy
         self, start_line: RequestStartLine, headers: HTTPHeaders, host: str, connection: Exchange
     ) -> None:
         self.method, self.uri, self.version = start_line
-        self.path, self.query = start_line.path, ""
+        self.path, _, self.query = start_line.path.partition("?")
         self.headers = headers
         self.body = b""
         self.files = {}
@@ -97,15 +98,17 @@ def new_request(
 ) -> HTTPServerRequest:
     """Raises HTTPInputError."""
     host = headers.get("Host", "")
-    plain = "?" not in start_line.path and is_certainly_good(host)
-    if plain and isinstance(connection, Exchange):
+    if isinstance(connection, Exchange) and is_certainly_good(host):
         return PlainRequest(start_line, headers, host, connection)
-    return HTTPServerRequest(
+    path, _, query = start_line.path.partition("?")
+    request = HTTPServerRequest(
         connection=connection,
         server_connection=server_connection,
-        start_line=start_line,
+        start_line=start_line._replace(path=path),  # it would refuse a query of many fields
         headers=headers,
     )
+    request.uri, request.query = start_line.path, query
+    return request
 
 
 class Dispatch(HTTPMessageDelegate):
@@ -138,6 +141,7 @@ class Dispatch(HTTPMessageDelegate):
             self._whole_with = parameters
             request._body_future = self._conn.connection.server.done
             return None
+        handler.body_is_late = True
         request._body_future = asyncio.Future()
         prepared: asyncio.Future[None] = asyncio.Future()
         handler._prepared_future = prepared  # type: ignore[assignment]  # None by its stubs

@@ -4,6 +4,7 @@
     ├── KeyMissing          no key was sent
     ├── KeyRefused          the key is wrong, has expired or lacks the scope
     ├── InvalidRequest      not JSON, or not of the schema
+    ├── UnsupportedMedia    the body is announced as something else than JSON in UTF-8
     ├── TooManyRequests     over the rate limit
     ├── Unprocessable       well-formed, but it cannot be fulfilled
     │   └── UnknownCoupon   there is no such coupon
@@ -50,6 +51,13 @@ class InvalidRequest(Refusal):
 
 class Unprocessable(Refusal):
     """The request is well-formed, but it cannot be fulfilled."""
+
+
+class UnsupportedMedia(Refusal):
+    """The body is announced as something else than JSON in UTF-8."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("media_type", message)
 
 
 class TooManyRequests(Refusal):

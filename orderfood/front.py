@@ -24,7 +24,8 @@ from tornado.httputil import (
 
 from orderfood import handlers
 from orderfood.handlers import Context
-from orderfood.httptools_server import Exchange, RequestHeaders
+from orderfood.heads import RequestHeaders
+from orderfood.httptools_server import SLICE, Exchange
 from orderfood.responses import (
     common_headers,
     has_current,
@@ -116,7 +117,7 @@ class _Request(HTTPMessageDelegate):
         tracer = self._front.tracer
         if tracer is None or not tracer.enter(headers, self._conn):
             self._read = self._front.find(start_line)
-        if self._read is None or not is_certainly_good(headers.get("Host", "")):
+        if self._read is None or not self._is_simple(self._read[1], headers):
             self._inner = self._front.app.start_request(self._server, self._conn)
             return self._inner.headers_received(start_line, headers)
         self._method = start_line.method
@@ -125,6 +126,11 @@ class _Request(HTTPMessageDelegate):
         self._front.context.active += 1
         self._front.context.observer.begin(start_line.method, self._read[0])
         return None
+
+    def _is_simple(self, item: Encoded, headers: HTTPHeaders) -> bool:
+        """Whether Tornado has nothing to judge of the host, and the answer needs no slicing."""
+        sliced = isinstance(self._conn, Exchange) or len(item.body) <= SLICE
+        return sliced and is_certainly_good(headers.get("Host", ""))
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         if self._inner is not None:

@@ -9,6 +9,7 @@ and a refusal goes out at once.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import logging
 import re
 import time
@@ -16,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import ClassVar, cast
+from urllib.parse import unquote_plus
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
@@ -25,11 +27,14 @@ from tornado.web import Application, HTTPError, RequestHandler, stream_request_b
 from orderfood import contract, errors, service, wire
 from orderfood.addresses import client_address
 from orderfood.answer_headers import AnswerHeaders, spelling
+from orderfood.deadlines import begin_request
 from orderfood.errors import FieldError, InvalidRequest, Refusal, TooManyRequests
-from orderfood.httptools_server import Exchange
+from orderfood.httptools_server import SLICE, Exchange
 from orderfood.linger import linger
 from orderfood.logs import request_id as logged_request_id
+from orderfood.media import check_media
 from orderfood.observer import RequestObserver
+from orderfood.orderwatch import OrderWatch
 from orderfood.pricing import Basket, parse_product_id
 from orderfood.ratelimit import Allowance, RateLimiter
 from orderfood.responses import (
@@ -78,6 +83,8 @@ class Context:
     """Counts wrong keys and unknown coupons by address; None when nobody limits them."""
     observer: RequestObserver = field(default_factory=RequestObserver)
     """Told of each request when it begins and when it has ended."""
+    watch: OrderWatch | None = None
+    """Knows whether orders can be stored."""
     draining: bool = False
     active: int = 0
     """Requests in flight."""
@@ -89,6 +96,7 @@ STATUS: dict[type, int] = {
     errors.KeyMissing: 401,
     errors.KeyRefused: 403,
     errors.InvalidRequest: 400,
+    errors.UnsupportedMedia: 415,
     errors.Unprocessable: 422,
     errors.StillInProgress: 409,
     errors.TooManyRequests: 429,
@@ -107,7 +115,6 @@ MESSAGES: dict[int, str] = {
     404: "not found",
     405: "this method is not allowed here",
     413: f"the body is over {MAX_BODY} bytes",
-    415: "the body must be application/json in UTF-8",
     500: "internal error",
     503: "the store does not answer; try again",
 }
@@ -133,7 +140,6 @@ _REASONS: dict[int, str] = {
     404: "not_found",
     405: "method",
     413: "body_size",
-    415: "media_type",
     500: "defect",
     503: "store",
 }
@@ -203,6 +209,12 @@ class ApiHandler(RequestHandler):
 
     user: User | None = None
 
+    body_is_late = False
+    """Whether the head was judged before the body had come."""
+
+    _shared = b""
+    """A body that is sent to many."""
+
     allowance: Allowance | None = None
     """What the rate limit leaves to this client, once it has been asked."""
 
@@ -268,6 +280,7 @@ class ApiHandler(RequestHandler):
 
     async def prepare(self) -> None:
         logged_request_id.set(self.request_id)
+        begin_request()
         try:
             await self._check_head()
         except Exception as error:
@@ -342,10 +355,7 @@ class ApiHandler(RequestHandler):
 
     def _check_body_head(self) -> None:
         headers = self.request.headers
-        if self.takes_body and not is_json(headers.get("Content-Type")):
-            raise HTTPError(415)
-        if "Content-Encoding" in headers:
-            raise HTTPError(415)
+        check_media(headers, takes_body=self.takes_body)
         if self._announced_length() > MAX_BODY:
             raise HTTPError(413)
         self.check_idempotency_key()
@@ -357,22 +367,23 @@ class ApiHandler(RequestHandler):
         length = self.request.headers.get("Content-Length")
         if length is None:
             return 0
-        length = length.split(",")[0].strip()
+        length = length.split(",")[0].strip(" \t")
         # the server refuses what is no number after this; until then it counts as large
         return int(length) if re.fullmatch("[0-9]{1,18}", length) else MAX_BODY + 1
 
     # --- the body ---
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
-        """Never fails: what is no UTF-8 becomes text that no id, limit or cursor equals."""
+        """Never fails: what is no UTF-8 becomes text that no id equals."""
         return value.decode("utf-8", "replace")
 
     def data_received(self, chunk: bytes) -> asyncio.Future[None] | None:
         self._received += len(chunk)
         if self._refused:
             return None
-        self._body += chunk
-        if len(self._body) > MAX_BODY:
+        if self.takes_body and self.method == "POST":
+            self._body += chunk
+        if self._received > MAX_BODY:
             return asyncio.ensure_future(self._refuse(HTTPError(413)))
         return None
 
@@ -380,6 +391,12 @@ class ApiHandler(RequestHandler):
         """The whole request has come: from now on it is answered, whether its client stays or
         not."""
         self._body_complete = True
+
+    async def _judge_key_again(self) -> None:
+        """Takes the user as the key stands now: it may have expired, or been taken away, while a
+        slow body came."""
+        scope = self.scopes["GET" if self.method == "HEAD" else self.method]
+        self.user = await service.authenticate(self.context.shop, self._key(), scope)
 
     async def _refuse(self, error: Exception) -> None:
         """Answers now. A body that is still to come is thrown away as it comes: a small one to
@@ -406,8 +423,10 @@ class ApiHandler(RequestHandler):
             linger(self.connection)
 
     def _client_waits(self) -> bool:
-        """Whether the client holds its body back until it is asked for it."""
-        return "Expect" in self.request.headers
+        """Whether the client holds its body back until it is asked for it (RFC 9110, 10.1.1)."""
+        headers = self.request.headers
+        expects = headers.get("Expect", "").lower() == "100-continue"
+        return expects and self.request.version == "HTTP/1.1"
 
     @property
     def connection(self) -> HTTP1Connection | Exchange:
@@ -422,11 +441,15 @@ class ApiHandler(RequestHandler):
 
     async def _answer(self, *path: str) -> None:
         if not self._refused:
+            if self.body_is_late and self._received and self.user is not None:
+                await self._judge_key_again()
             await getattr(self, _OPERATIONS[self.method])(*path)
         if self.context.draining and not self._headers_written:
             self._close_after = True
             self.set_header("Connection", "close")
         with suppress(StreamClosedError):
+            if self._shared:
+                await self._send_shared()
             await self.finish()
         if self._close_after:
             self.connection.close()
@@ -458,7 +481,19 @@ class ApiHandler(RequestHandler):
         if has_current(self.request.headers.get("If-None-Match"), item.etag):
             self.set_status(304)
         else:
-            self.write(item.body)
+            self._shared = item.body
+
+    async def _send_shared(self) -> None:
+        """Sends a body that many share: in slices where it is large, the next one when the client
+        has taken the last, so that who does not read costs a slice and no copy of it."""
+        body = self._shared
+        if len(body) <= SLICE or self.method == "HEAD":
+            self.write(body)
+            return
+        self.set_header("Content-Length", str(len(body)))
+        for start in range(0, len(body), SLICE):
+            self.write(body[start : start + SLICE])
+            await self.flush()
 
     def check_etag_header(self) -> bool:
         """Never: write_encoded has judged it."""
@@ -571,17 +606,11 @@ def warn_of_store(error: BaseException) -> None:
 _warned: dict[str, float] = {}
 
 
-@lru_cache(maxsize=256)
-def is_json(content_type: str | None) -> bool:
-    """Whether a Content-Type (None: absent) is taken as JSON in UTF-8."""
-    if content_type is None:
-        return True
-    kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
-    charsets = [p.partition("=")[2].strip('"') for p in parameters if p.startswith("charset=")]
-    return kind == "application/json" and all(name == "utf-8" for name in charsets)
-
-
-ALLOWED_HEADERS = "api_key, x-api-key, content-type, idempotency-key"
+ALLOWED_HEADERS = (
+    "api_key, x-api-key, content-type, idempotency-key, if-match, if-none-match, last-event-id, "
+    "x-request-id, traceparent, tracestate"
+)
+"""What a browser may send: what the API reads, and what front ends' libraries add by themselves."""
 
 
 # --- the routes ---
@@ -598,6 +627,21 @@ class NotFoundHandler(ApiHandler):
 
     def write_failure(self, error: BaseException) -> None:
         super().write_failure(error if isinstance(error, TooManyRequests) else HTTPError(404))
+
+
+class EverythingHandler(ApiHandler):
+    """OPTIONS *: what the server as a whole can do (RFC 9110, 9.3.7)."""
+
+    route = "*"
+
+    @classmethod
+    @cache
+    def methods(cls) -> tuple[str, ...]:
+        return ("GET", "HEAD", "POST", "OPTIONS")
+
+    async def _check_head(self) -> None:
+        if self.method != "OPTIONS":
+            raise HTTPError(404)
 
 
 class ProductsHandler(ApiHandler):
@@ -632,7 +676,7 @@ class BasketHandler(ApiHandler):
 
     def basket(self) -> Basket:
         """The basket in the body. Raises InvalidRequest."""
-        return wire.parse_basket(bytes(self._body))
+        return wire.parse_basket(bytes(self._body).removeprefix(codecs.BOM_UTF8))
 
     @property
     def known_user(self) -> User:
@@ -662,8 +706,9 @@ class OrdersHandler(BasketHandler):
         self.write_json(wire.order_json(order))
 
     async def on_get(self) -> None:
-        limit = parse_limit(self.get_query_arguments("limit", strip=False))
-        cursor = only_value("cursor", self.get_query_arguments("cursor", strip=False))
+        query = self.request.query
+        limit = parse_limit(query_values(query, "limit"))
+        cursor = only_value("cursor", query_values(query, "cursor"))
         orders, following = await service.list_orders(
             self.context.shop, self.known_user, limit, cursor
         )
@@ -757,7 +802,7 @@ class ReadyHandler(ApiHandler):
     async def on_get(self) -> None:
         reason = await not_ready(self.context)
         if reason is None:
-            self.write_json({"status": "ready"})
+            self.write_json({"status": "ready", **degraded(self.context)})
             return
         self.set_status(503)
         self.set_header("Retry-After", RETRY_AFTER)
@@ -793,6 +838,24 @@ async def not_ready(context: Context) -> str | None:
     if version < SCHEMA_VERSION:
         return "the schema is older than the code: run database-migration"
     return None if snapshot.products else "the store holds no products: run database-load"
+
+
+def query_values(query: str, name: str) -> list[str]:
+    """The values of a query parameter, of which there may be any number beside others; what is no
+    UTF-8 becomes text that no limit or cursor equals."""
+    fields = (field.partition("=") for field in query.split("&"))
+    return [unquote_plus(value) for field, _, value in fields if _names(field, name)]
+
+
+def _names(field: str, name: str) -> bool:
+    return field == name or ("%" in field and unquote_plus(field) == name)
+
+
+def degraded(context: Context) -> dict[str, str]:
+    """What keeps orders from being stored while reads work. Such a server stays ready: taken out of
+    its Service it would serve nobody, and no other one fares better."""
+    obstacle = context.watch and context.watch.obstacle
+    return {"degraded": obstacle.value} if obstacle else {}
 
 
 def only_value(name: str, values: list[str]) -> str | None:

@@ -1,26 +1,25 @@
 """An HTTP/1.1 server whose parser is C: httptools (llhttp, Node's parser) drives Tornado.
 
 It speaks Tornado's own interfaces, HTTPServerConnectionDelegate, HTTPMessageDelegate and
-HTTPConnection, so the same application runs on it and on Tornado's server. Where the two parsers
-differ this one is the stricter: a request that Tornado would refuse is refused here, too.
+HTTPConnection, so the same application runs on it and on Tornado's server.
 
 Requests of one connection are answered in order, one at a time. What cannot be handed on yet is
-kept up to a bound; beyond it the socket is not read.
+kept up to a bound; beyond it neither is anything parsed nor the socket read. A large answer goes
+out in slices of what all who get it share, the next one when the client has taken the last.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TypeVar, cast
+from typing import cast
 
-import httptools
 from tornado.httputil import (
     HTTPConnection,
     HTTPHeaders,
@@ -32,18 +31,27 @@ from tornado.httputil import (
 )
 from tornado.iostream import StreamClosedError
 
-T = TypeVar("T")
+from orderfood.accepting import Acceptor
+from orderfood.framing import BodyRefused
+from orderfood.heads import Head, HeadParser, HeadRefused
 
 logger = logging.getLogger(__name__)
 
-HIGH_WATER = 64 * 1024
+HIGH_WATER = 32 * 1024
 """Bytes that may wait to be sent to a client before its requests wait, too."""
 
-MAX_PENDING_BODY = 256 * 1024
-"""Bytes of a body that may wait for a handler before the socket is not read any more."""
+SLICE = 32 * 1024
+"""Bytes of a large answer that are handed to the socket at once. With HIGH_WATER that is 64 KiB
+for a client that does not read, whatever it asked for."""
+
+MAX_WAITING = 64 * 1024
+"""Bytes of heads and bodies of one connection that may wait before no more is parsed or read."""
 
 MAX_PIPELINED = 16
-"""Requests of one connection that may wait for their turn before the socket is not read."""
+"""Requests of one connection that may wait for their turn before no more is parsed or read."""
+
+READ_BYTES = 64 * 1024
+"""Bytes that are read from a socket at once."""
 
 SWEEP_SECONDS = 1.0
 """How often connections are looked at for having taken too long."""
@@ -61,12 +69,15 @@ _TOO_LARGE = (
 )
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NEVER = float("inf")
-_VERSIONS = {"1.0": "HTTP/1.0", "1.1": "HTTP/1.1"}
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_BEGINNING = re.compile(rb"[!-~]|\r\Z|\Z")
+"""How a head, or half an empty line before it, may begin."""
 
 
 @dataclass(slots=True)
 class Limits:
-    """Bounds of a connection: bytes of a request's head, and seconds for its parts."""
+    """Bounds of a connection: bytes of a request's head, and seconds for its parts.
+    ``write_seconds`` are what a client gets to take HIGH_WATER or a SLICE."""
 
     header_bytes: int = 16 * 1024
     header_seconds: float = 20.0
@@ -74,61 +85,6 @@ class Limits:
     body_seconds: float = 20.0
     write_seconds: float = 60.0
     connections: int = 10_000
-
-
-class RequestHeaders(HTTPHeaders):
-    """The headers as they came, made into Tornado's only when somebody wants more than to look one
-    up: most requests are answered before that."""
-
-    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
-        self._raw = raw
-        lowered: dict[str, str] = {}
-        for key, value in raw:
-            name = _lower_name(key)
-            if name in lowered:
-                lowered = _joined(raw)
-                break
-            lowered[name] = value.decode("latin-1")
-        self.lowered = lowered
-        """Their values by lower-case name; those of one name are joined by commas."""
-
-    def __getattr__(self, name: str) -> object:
-        if name not in ("_as_list", "_combined_cache"):
-            raise AttributeError(name)
-        super().__init__()
-        for key, value in self._raw:
-            self.add(key.decode("latin-1"), value.decode("latin-1"))
-        return self.__dict__[name]
-
-    def __bool__(self) -> bool:
-        return True  # asked of every request; counting them would make them all
-
-    def __getitem__(self, name: str) -> str:
-        if "_as_list" in self.__dict__:
-            return super().__getitem__(name)
-        return self.lowered[name.lower()]
-
-    def __contains__(self, name: object) -> bool:
-        if "_as_list" in self.__dict__:
-            return super().__contains__(name)
-        return isinstance(name, str) and name.lower() in self.lowered
-
-    def get(self, name: str, default: T | None = None) -> str | T | None:  # type: ignore[override]
-        if "_as_list" in self.__dict__:
-            return super().get(name, default)
-        return self.lowered.get(name.lower(), default)
-
-
-def _joined(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    values: dict[str, list[str]] = {}
-    for key, value in raw:
-        values.setdefault(_lower_name(key), []).append(value.decode("latin-1"))
-    return {name: ",".join(texts) for name, texts in values.items()}
-
-
-@lru_cache(maxsize=256)
-def _lower_name(name: bytes) -> str:
-    return name.decode("latin-1").lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,37 +101,43 @@ class Exchange(HTTPConnection):
 
     # until something else is known; in the class, for most requests are answered before that
     delegate: HTTPMessageDelegate | None = None
-    chunks: deque[bytes] | None = None
-    pending = 0
-    """Bytes of the body that have come and are not handed on."""
-    complete = False
-    """Whether the whole request has come."""
     delivered = False
     blocked: asyncio.Future[None] | None = None
     head_written = False
     finished = False
+    arrived: bytes | bytearray = b""
+    """What has come of the body and is not handed on."""
+    _rest: memoryview | None = None
+    """What is still to be sent of a large answer."""
     _chunked = False
     _remaining: int | None = None
     _on_close: Callable[[], None] | None = None
 
-    def __init__(
-        self,
-        connection: Connection,
-        start_line: RequestStartLine,
-        headers: RequestHeaders,
-        keep_alive: bool,
-        expects: bool,
-    ) -> None:
+    def __init__(self, connection: Connection, head: Head, head_bytes: int) -> None:
         self.connection = connection
         self.context = connection.address
-        self.start_line = start_line
-        self.headers = headers
-        self.keep_alive = keep_alive
-        self.expects = expects
+        self.start_line = head.start_line
+        self.headers = head.headers
+        self.keep_alive = head.keep_alive
+        self.expects = head.expects
+        self.head_bytes = head_bytes
+        self.body = head.body
+        self.complete = head.body is None
+        """Whether the whole request has come."""
 
     def is_whole(self, most: int) -> bool:
         """Whether all of the request is here, with a body of at most so many bytes."""
-        return self.complete and self.pending <= most
+        return self.complete and len(self.arrived) <= most
+
+    def receive(self, data: bytes, start: int) -> int:
+        """Takes what belongs to the body, and returns where that ends. Raises BodyRefused."""
+        assert self.body is not None
+        into = None
+        if not self.finished:
+            into = self.arrived = cast(bytearray, self.arrived) or bytearray()
+        stopped = self.body.read(data, start, into)
+        self.complete = self.body.done
+        return stopped
 
     # --- what the handler calls ---
 
@@ -225,10 +187,24 @@ class Exchange(HTTPConnection):
         return b"\r\n\r\n"
 
     def send(self, head: bytes, body: bytes) -> None:
-        """A whole answer: a status line and headers without the empty line, and the body."""
+        """A whole answer: a status line and headers without the empty line, and the body, which
+        is not copied where it is large."""
         self._remaining = None
-        self.connection.write(head + self._end_of_head() + body)
-        self.finish()
+        if len(body) <= SLICE:
+            self.connection.write(head + self._end_of_head() + body)
+            self.finish()
+        else:
+            self.connection.write(head + self._end_of_head())
+            self._rest = memoryview(body)
+            self.connection.pump()
+
+    def send_rest(self) -> None:
+        """Sends of a large answer what the client takes now."""
+        while self._rest is not None and not self.connection.is_blocked:
+            self.connection.write(self._rest[:SLICE])
+            self._rest = self._rest[SLICE:] or None
+            if self._rest is None:
+                self.finish()
 
     def write(self, chunk: bytes) -> asyncio.Future[None]:
         return self._send(self._format(chunk))
@@ -267,6 +243,11 @@ class Exchange(HTTPConnection):
 
     # --- what the connection calls ---
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether a large answer is on its way."""
+        return self._rest is not None
+
     def begin(self) -> None:
         """Hands the head on. Raises HTTPInputError."""
         self.delegate = self.connection.server.delegate.start_request(self.connection, self)
@@ -277,12 +258,12 @@ class Exchange(HTTPConnection):
         assert self.delegate is not None
         if self.expects:
             self._continue()
-        while self.chunks and self.blocked is None:
-            chunk = self.chunks.popleft()
-            self.pending -= len(chunk)
+        while self.arrived and self.blocked is None:
+            chunk, self.arrived = bytes(self.arrived), b""
+            self.connection.waiting_bytes -= len(chunk)
             if not self.finished:
                 self._wait_for(self.delegate.data_received(chunk))
-        if self.complete and not self.chunks and not self.delivered and self.blocked is None:
+        if self.complete and not self.arrived and not self.delivered and self.blocked is None:
             self.delivered = True
             if not self.finished:
                 self.delegate.finish()
@@ -290,7 +271,7 @@ class Exchange(HTTPConnection):
     def _continue(self) -> None:
         if self.blocked is None:
             self.expects = False
-            if not (self.head_written or self.complete or self.chunks):
+            if not (self.head_written or self.complete or self.arrived):
                 self.connection.write(_CONTINUE)
 
     def _wait_for(self, result: object) -> None:
@@ -312,7 +293,7 @@ class Exchange(HTTPConnection):
 
     def lose(self) -> None:
         """The client has left."""
-        callback, self._on_close = self._on_close, None
+        callback, self._on_close, self._rest = self._on_close, None, None
         if self.delegate is None or self.finished:
             return
         if not self.delivered:
@@ -321,36 +302,30 @@ class Exchange(HTTPConnection):
             callback()
 
 
-def _is_framed(headers: Mapping[str, str]) -> bool:
-    """Whether the end of the body is told in one way: as strict as Tornado, for what two servers
-    frame differently can be smuggled past one."""
-    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
-    if coding is not None:
-        return length is None and coding.lower() == "chunked"
-    return length is None or (length.isascii() and length.isdigit())
-
-
-class Connection(asyncio.Protocol):
-    """One client's connection: the parser's callbacks, and the queue of exchanges."""
+class Connection(asyncio.BufferedProtocol):
+    """One client's connection: what has come and is not parsed yet, and the queue of exchanges."""
 
     def __init__(self, server: HttpToolsServer) -> None:
         self.server = server
         self.loop = server.loop
         self.address = Address("")
         self.deadline = _NEVER
+        """When the client must have sent more."""
+        self.write_deadline = _NEVER
+        """When it must have taken what was written."""
+        self.waiting_bytes = 0
+        """Bytes of heads and bodies that are not answered, or not handed on."""
         self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpRequestParser(self)
+        self._unparsed = b""
+        self._searched = 0
+        """Bytes of a head, at the beginning of the above, in which its end is not."""
         self._exchanges: deque[Exchange] = deque()
         self._receiving: Exchange | None = None
-        self._url = b""
-        self._raw_headers: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
-        self._most_head_bytes = 0
-        self._in_head = False
         self._refusal: bytes | None = None
         self._client_has_ended = False
         self._deaf = False
         self._ended = False
+        self._closing = False
         self._reading = True
         self._pumping = False
         self._drained: asyncio.Future[None] | None = None
@@ -367,41 +342,22 @@ class Connection(asyncio.Protocol):
         if not self.server.add(self):
             self._transport.abort()
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.server.buffer  # what is in it is copied before anyone else reads
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self.server.buffer[:nbytes]))
+
     def data_received(self, data: bytes) -> None:
-        if self._deaf:
-            return
-        self._most_head_bytes = self._head_bytes + len(data)
-        self._feed(data)
-        if self._refusal is not None:
-            self._deaf = True
-        elif self._in_head:
-            self._count_head(len(data))
-        self.pump()
-
-    def _feed(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # no other protocol is spoken here: the request is one like any other
-            self._parser = httptools.HttpRequestParser(self)
-            rest = data[upgrade.args[0] :]
-            if rest and self._refusal is None:
-                self._feed(rest)
-        except httptools.HttpParserError:
-            self._refuse(_BAD_REQUEST)
-
-    def _count_head(self, size: int) -> None:
-        if self._head_bytes == 0:
-            self.deadline = min(self.deadline, self.loop.time() + self.server.limits.header_seconds)
-        self._head_bytes += size
-        if self._head_bytes > self.server.limits.header_bytes:
-            self._refuse(_TOO_LARGE)
-            self._deaf = True
+        """Takes what has come."""
+        if not self._deaf:
+            self._unparsed = self._unparsed + data if self._unparsed else data
+            self.pump()
 
     def eof_received(self) -> bool:
         """A client that has sent all it will may still wait for its answers."""
         self._client_has_ended = True
-        return self._has_whole_request() and not self._deaf
+        return self._has_whole_request()
 
     def _has_whole_request(self) -> bool:
         return any(exchange.complete for exchange in self._exchanges)
@@ -409,7 +365,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         self._deaf = True
-        self.deadline = _NEVER
+        self.deadline = self.write_deadline = _NEVER
         if self._drained is not None and not self._drained.done():
             self._drained.set_exception(StreamClosedError())
             self._drained.exception()
@@ -420,76 +376,97 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._drained = self.loop.create_future()
-        self.deadline = self.loop.time() + self.server.limits.write_seconds
+        self.write_deadline = self.loop.time() + self.server.limits.write_seconds
 
     def resume_writing(self) -> None:
         drained, self._drained = self._drained, None
-        self._set_deadline()
+        self.write_deadline = _NEVER
         if drained is not None and not drained.done():
             drained.set_result(None)
         self.pump()
+        if self._transport is not None and self._transport.is_closing():
+            self._limit_writing()
 
-    # --- from the parser; an exception in here would be lost in C ---
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the client has to take something before more is sent."""
+        return self._drained is not None
 
-    def on_message_begin(self) -> None:
-        self._in_head = True
-        self._url = b""
-        self._raw_headers = []
-        self._receiving = None
+    # --- from bytes to requests ---
 
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:
-            self._raw_headers.append((name, value))
-        else:
-            self._refuse(_BAD_REQUEST)  # a trailer: nobody here could tell what it means
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._head_bytes = 0
-        if self._refusal is not None:
-            return
-        if self._head_is_too_large():
-            self._refuse(_TOO_LARGE)
-            return
-        headers = RequestHeaders(self._raw_headers)
-        version = _VERSIONS.get(self._parser.get_http_version())
-        if version is None or not _is_framed(headers.lowered):
-            self._refuse(_BAD_REQUEST)
-            return
-        method = self._parser.get_method().decode("ascii")
-        self._receiving = Exchange(
-            self,
-            RequestStartLine(method, self._url.decode("latin-1"), version),
-            headers,
-            self._parser.should_keep_alive(),
-            headers.lowered.get("expect", "").lower() == "100-continue",
-        )
-        self._exchanges.append(self._receiving)
-        self.deadline = self.loop.time() + self.server.limits.body_seconds
-
-    def _head_is_too_large(self) -> bool:
-        """Counts only where more has come than a head may have."""
-        if self._most_head_bytes <= self.server.limits.header_bytes:
+    def _parse(self) -> bool:
+        """Makes requests of what has come, as many as may wait; whether there was anything."""
+        data, start = self._unparsed, 0
+        if not data or self._deaf:
             return False
-        lines = sum(len(name) + len(value) + 4 for name, value in self._raw_headers)
-        return len(self._url) + lines > self.server.limits.header_bytes
+        try:
+            while start < len(data) and not self._deaf:
+                before = start
+                if self._receiving is not None:
+                    start = self._parse_body(data, start)
+                elif not self._is_full():
+                    start = self._parse_head(data, start)
+                if start == before:
+                    break
+        except (HeadRefused, BodyRefused):
+            self._refuse(_BAD_REQUEST)
+        self._unparsed = b"" if self._deaf else data[start:]
+        return start > 0
 
-    def on_body(self, body: bytes) -> None:
+    def _parse_body(self, data: bytes, start: int) -> int:
         exchange = self._receiving
-        if exchange is not None and self._refusal is None and not exchange.finished:
-            if exchange.chunks is None:
-                exchange.chunks = deque()
-            exchange.chunks.append(body)
-            exchange.pending += len(body)
-
-    def on_message_complete(self) -> None:
-        if self._receiving is not None and self._refusal is None:
-            self._receiving.complete = True
+        assert exchange is not None
+        if self.waiting_bytes > MAX_WAITING:
+            return start
+        before = len(exchange.arrived)
+        start = exchange.receive(data, start)
+        self.waiting_bytes += len(exchange.arrived) - before
+        if exchange.complete:
             self._receiving = None
             self.deadline = _NEVER
+            self._end_if_last(exchange)
+        return start
+
+    def _parse_head(self, data: bytes, start: int) -> int:
+        while data.startswith(b"\r\n", start):  # RFC 9112, 2.2
+            start += 2
+        found = data.find(b"\r\n\r\n", start + max(0, self._searched - 3))
+        end = found + 4 if found >= 0 else len(data)
+        if end - start > self.server.limits.header_bytes:
+            self._refuse(_TOO_LARGE)
+        elif found < 0:
+            self._await_head(data, start)
+        else:
+            self._searched = 0
+            self._begin_exchange(self.server.heads.parse(data[start:end]), end - start)
+            return end
+        return start
+
+    def _await_head(self, data: bytes, start: int) -> None:
+        if self._searched == 0:
+            self.deadline = min(self.deadline, self.loop.time() + self.server.limits.header_seconds)
+        if not _BEGINNING.match(data, start) or _BARE_LF.search(data, start + self._searched):
+            raise HeadRefused  # there is no need to wait for its end
+        self._searched = len(data) - start
+
+    def _begin_exchange(self, head: Head, size: int) -> None:
+        exchange = Exchange(self, head, size)
+        self._exchanges.append(exchange)
+        self.waiting_bytes += size
+        if exchange.complete:
+            self.deadline = _NEVER
+            self._end_if_last(exchange)
+        else:
+            self._receiving = exchange
+            self.deadline = self.loop.time() + self.server.limits.body_seconds
+
+    def _end_if_last(self, exchange: Exchange) -> None:
+        """Nothing is read behind a request that ends its connection."""
+        if not exchange.keep_alive:
+            self._deaf = True
+
+    def _is_full(self) -> bool:
+        return len(self._exchanges) > MAX_PIPELINED or self.waiting_bytes > MAX_WAITING
 
     # --- the queue ---
 
@@ -499,12 +476,7 @@ class Connection(asyncio.Protocol):
             return
         self._pumping = True
         try:
-            while self._exchanges and self._step(self._exchanges[0]):
-                pass
-            if self._refusal is not None and not self._has_whole_request():
-                self._answer_refusal()
-            if self._client_has_ended and not self._has_whole_request():
-                self.close()  # what has begun and is not whole will never be
+            self._work()
         except HTTPInputError:
             self._exchanges.clear()
             self._refuse(_BAD_REQUEST)
@@ -513,8 +485,18 @@ class Connection(asyncio.Protocol):
             self.fail(error)
         finally:
             self._pumping = False
-        if self._receiving is not None or len(self._exchanges) > 1 or not self._reading:
-            self._regulate()
+        self._regulate()
+
+    def _work(self) -> None:
+        while True:
+            while self._exchanges and self._step(self._exchanges[0]):
+                pass
+            if not self._parse():
+                break
+        if self._refusal is not None and not self._has_whole_request():
+            self._answer_refusal()
+        if self._client_has_ended and not self._has_whole_request():
+            self.close()  # what has begun and is not whole will never be
 
     def _step(self, exchange: Exchange) -> bool:
         """One step; whether there may be another one."""
@@ -525,14 +507,16 @@ class Connection(asyncio.Protocol):
         if exchange.blocked is not None:
             return False
         exchange.deliver()
+        exchange.send_rest()
         if not exchange.finished:
             return False
         if not exchange.complete:
             self.linger()
             return False
         self._exchanges.popleft()
+        self.waiting_bytes -= exchange.head_bytes
         exchange.delegate = None  # which knows it: a cycle would leave both to the collector
-        if not exchange.keep_alive:
+        if self._closing or not exchange.keep_alive:
             self._exchanges.clear()
             self.close()
             return False
@@ -540,6 +524,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def _refuse(self, answer: bytes) -> None:
+        self._deaf = True
         if self._refusal is None:
             self._refusal = answer
 
@@ -554,34 +539,31 @@ class Connection(asyncio.Protocol):
             exchange.finished = True
         self._exchanges.clear()
         self._refusal = None
-        self._deaf = True
         self.linger()
 
     def _set_deadline(self) -> None:
+        limits = self.server.limits
         if self._receiving is not None:
-            self.deadline = self.loop.time() + self.server.limits.body_seconds
+            self.deadline = self.loop.time() + limits.body_seconds
         elif self._exchanges:
             self.deadline = _NEVER
         else:
-            self.deadline = self.loop.time() + self.server.limits.idle_seconds
+            seconds = limits.header_seconds if self._searched else limits.idle_seconds
+            self.deadline = self.loop.time() + seconds
 
     def _regulate(self) -> None:
         """Stops reading while too much waits, and starts again."""
-        if self._transport is None or self._transport.is_closing():
-            return
-        receiving = self._receiving
-        full = len(self._exchanges) > MAX_PIPELINED or (
-            receiving is not None and receiving.pending > MAX_PENDING_BODY
-        )
-        if full and self._reading:
-            self._transport.pause_reading()
-        elif not full and not self._reading:
-            self._transport.resume_reading()
-        self._reading = not full
+        full = not self._deaf and self._is_full()
+        if full is self._reading and self._transport and not self._transport.is_closing():
+            self._reading = not full
+            if full:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
 
     # --- towards the client ---
 
-    def write(self, data: bytes) -> asyncio.Future[None]:
+    def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
         """Sends; the future ends when the client has taken enough of it."""
         if self._transport is None or self._ended or self._transport.is_closing():
             closed: asyncio.Future[None] = self.loop.create_future()
@@ -596,15 +578,23 @@ class Connection(asyncio.Protocol):
     def fail(self, error: BaseException | None) -> None:
         """A defect in a handler that it did not answer itself."""
         logger.error("a request failed outside its handler", exc_info=error)
-        self._deaf = True
-        if self._transport is not None:
-            self._transport.abort()
+        self.abort()
 
     def close(self) -> None:
-        """Ends the connection when what was written is sent."""
-        self._deaf = True
-        if self._transport is not None:
+        """Ends the connection when what was written, and what is left of a large answer, is
+        sent."""
+        self._deaf = self._closing = True
+        if self._transport is None:
+            return
+        if not (self._exchanges and self._exchanges[0].is_sending):
             self._transport.close()
+            self._limit_writing()
+
+    def _limit_writing(self) -> None:
+        """Gives what is written an end, also below HIGH_WATER, where the transport says nothing."""
+        if self._transport is not None and self._transport.get_write_buffer_size():
+            end = self.loop.time() + self.server.limits.write_seconds
+            self.write_deadline = min(self.write_deadline, end)
 
     def abort(self) -> None:
         """Ends the connection at once."""
@@ -632,20 +622,34 @@ class HttpToolsServer:
         self.delegate = delegate
         self.limits = limits
         self.no_keep_alive = False
+        self.heads = HeadParser()
+        self.buffer = memoryview(bytearray(READ_BYTES))
         self.connections: set[Connection] = set()
         self.done: asyncio.Future[None] = self.loop.create_future()
         self.done.set_result(None)
         self._closing = False
         self._nobody = asyncio.Event()
         self._nobody.set()
-        self._servers: list[asyncio.Server] = []
+        self._acceptors: list[Acceptor] = []
+        self._opening: set[asyncio.Task[object]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def listen(self, listening: socket.socket) -> None:
         """Serves on a socket that listens."""
-        server = await self.loop.create_server(lambda: Connection(self), sock=listening)
-        self._servers.append(server)
+        self._acceptors.append(Acceptor(listening, self._open))
         self._sweep()
+
+    def _open(self, accepted: socket.socket) -> None:
+        opening: asyncio.Task[object] = self.loop.create_task(
+            self.loop.connect_accepted_socket(lambda: Connection(self), accepted)
+        )
+        self._opening.add(opening)
+        opening.add_done_callback(self._opened)
+
+    def _opened(self, opening: asyncio.Task[object]) -> None:
+        self._opening.discard(opening)
+        if not opening.cancelled() and isinstance(opening.exception(), OSError):
+            logger.debug("a connection was gone at once: %s", opening.exception())
 
     def add(self, connection: Connection) -> bool:
         """Whether there is room for one more connection."""
@@ -667,14 +671,15 @@ class HttpToolsServer:
 
     def stop(self) -> None:
         """Takes no new connections; those that are open go on."""
-        for server in self._servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
 
     async def close_all_connections(self) -> None:
         """Ends every connection, sending first what was written."""
         self._closing = True
         if self._sweeper is not None:
             self._sweeper.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
         for connection in list(self.connections):
             connection.close()
         with suppress(TimeoutError):
@@ -686,6 +691,6 @@ class HttpToolsServer:
 
     def _sweep(self) -> None:
         now = self.loop.time()
-        for connection in [c for c in self.connections if c.deadline < now]:
+        for connection in [c for c in self.connections if min(c.deadline, c.write_deadline) < now]:
             connection.abort()
         self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
+from orderfood.deadlines import counted
 from orderfood.errors import StillInProgress
 
 WAIT_SECONDS = 5.0
@@ -39,8 +40,9 @@ class KeyLocks:
 
     async def _acquire(self, lock: asyncio.Lock) -> None:
         try:
-            async with asyncio.timeout(self._wait_seconds):
-                await lock.acquire()
+            with counted():
+                async with asyncio.timeout(self._wait_seconds):
+                    await lock.acquire()
         except TimeoutError:
             message = "the first request under this Idempotency-Key is still in progress"
             raise StillInProgress("in_progress", message) from None

@@ -23,6 +23,8 @@ def linger(connection: HTTP1Connection | Exchange) -> None:
         connection.linger()
         return
     stream = connection.stream
+    if stream.closed():  # the client has left, and its socket with it
+        return
     with suppress(OSError):
         stream.socket.shutdown(socket.SHUT_WR)
     IOLoop.current().call_later(LINGER_SECONDS, stream.close)

@@ -24,10 +24,11 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from orderfood.catalogue import CatalogueCache
 from orderfood.logs import log_writer
+from orderfood.orderwatch import OrderWatch
 from orderfood.process import ProcessFigures, read_process
 from orderfood.settings import Settings
 from storage import Storage
-from storage.records import Coupon, CouponKind, Order
+from storage.records import Coupon, CouponKind, Obstacle, Order
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -52,7 +53,8 @@ REFUSALS = (
 """Why an order may be refused: counted from zero, so that the first one is seen, too."""
 
 OPERATIONS = (
-    "add_order", "cancel_order", "delete_expired_keys", "find_file_code", "find_order_by_key",
+    "add_order", "cancel_order", "delete_expired_keys", "find_file_code", "find_obstacle",
+    "find_order_by_key",
     "get_catalogue_version", "get_coupon_uses",
     "get_order", "get_schema_version", "list_orders", "read_catalogue",
 )  # fmt: skip
@@ -132,6 +134,7 @@ class Metrics:
         self._folder = settings.metrics_folder
         self._storage = storage
         self._catalogue: CatalogueCache | None = None
+        self._watch: OrderWatch | None = None
         self._active: Tally[tuple[str, str]] = Tally()
         self._of_request: dict[tuple[str, str, int], _OfRequest] = {}
         self._process = ProcessFigures()
@@ -210,6 +213,12 @@ class Metrics:
         )
         self._connections = self._gauge(
             "storage_connections_limit", "Storage connections that there may be.", "livesum"
+        )
+        self._degraded = self._gauge(
+            "orders_degraded",
+            "Whether no order can be stored, for this reason, while reads work: 1 or 0.",
+            "livemax",
+            "reason",
         )
         self._version = self._gauge(
             "catalogue_version", "Version of the catalogue that is served.", "livemin"
@@ -318,6 +327,10 @@ class Metrics:
         """Whose snapshot is reported."""
         self._catalogue = catalogue
 
+    def watch_orders(self, watch: OrderWatch) -> None:
+        """Whose knowledge of what keeps orders from being stored is reported."""
+        self._watch = watch
+
     def sample(self) -> None:
         """Brings everything up to date. Cheap enough for once a second."""
         for requests in self._of_request.values():
@@ -332,6 +345,9 @@ class Metrics:
         in_use, limit = self._storage.connections()
         self._in_use.set(in_use)
         self._connections.set(limit)
+        if self._watch is not None:
+            for obstacle in Obstacle:
+                self._degraded.labels(obstacle.value).set(obstacle is self._watch.obstacle)
         self._sample_catalogue()
         self._sample_log()
         self._sample_process()

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from orderfood import telemetry
-from orderfood.deadlines import Deadlines
+from orderfood.deadlines import CALL_SECONDS, Deadlines
+from orderfood.orderwatch import OrderWatch
 from orderfood.telemetry import SpanKind
 from storage import MIGRATION_TIMEOUT, Storage
 from storage.base import Approve, Watch
-from storage.errors import Conflict, NotFound, StorageError
+from storage.errors import Conflict, NotFound, StorageError, StorageUnavailable
 from storage.records import (
     AppliedMigration,
     Catalogue,
@@ -23,6 +24,7 @@ from storage.records import (
     IdempotencyKey,
     LoadReport,
     Migration,
+    Obstacle,
     Order,
     Page,
     VersionedCatalogue,
@@ -32,9 +34,6 @@ if TYPE_CHECKING:
     from orderfood.metrics import Metrics
 
 T = TypeVar("T")
-
-CALL_SECONDS = 5.0
-"""How long a request waits for one storage call before it is answered with 503."""
 
 OUTCOMES = (NotFound, Conflict)
 """What a storage raises to answer, rather than to say that it failed."""
@@ -52,9 +51,12 @@ class ObservedStorage(Storage):
         self, inner: Storage, call_seconds: float = CALL_SECONDS, metrics: Metrics | None = None
     ) -> None:
         self._inner = inner
-        self._deadlines = Deadlines(call_seconds)
+        self.deadlines = Deadlines(call_seconds)
+        """What bounds every call, and whoever waits for the same store in another way."""
         self._metrics = metrics
         self.backend = inner.backend
+        self.watch = OrderWatch(self)
+        """Told of each order that is stored, or is not."""
         inner.around_commit = self._around_commit
 
     async def _call(self, operation: str, call: Awaitable[T]) -> T:
@@ -72,7 +74,7 @@ class ObservedStorage(Storage):
         began = perf_counter()
         failed = True
         try:
-            result = await self._deadlines.bound(operation, call)
+            result = await self.deadlines.bound(operation, call)
             failed = False
             return result
         except (*OUTCOMES, asyncio.CancelledError):
@@ -170,7 +172,17 @@ class ObservedStorage(Storage):
         key: IdempotencyKey | None = None,
         limits: CouponLimits | None = None,
     ) -> Order:
-        return await self._call("add_order", self._inner.add_order(order, key=key, limits=limits))
+        adding = self._inner.add_order(order, key=key, limits=limits)
+        try:
+            stored = await self._call("add_order", adding)
+        except StorageUnavailable:
+            self.watch.failed()
+            raise
+        self.watch.stored()
+        return stored
+
+    async def find_obstacle(self) -> Obstacle | None:
+        return await self._call("find_obstacle", self._inner.find_obstacle())
 
     async def find_order_by_key(self, user_id: str, key: IdempotencyKey) -> Order | None:
         return await self._call("find_order_by_key", self._inner.find_order_by_key(user_id, key))

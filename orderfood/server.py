@@ -16,13 +16,12 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerConnectionDelegate
-from tornado.iostream import IOStream
 
 from orderfood.handlers import Context
 from orderfood.httptools_server import HttpToolsServer, Limits
 from orderfood.signals import ending_signals
+from orderfood.tornado_server import TornadoServer
 
 logger = logging.getLogger(__name__)
 
@@ -89,48 +88,6 @@ class Server:
     def _leave(self) -> None:
         self._context.draining = True
         self._http.no_keep_alive = True
-
-
-class TornadoServer(HTTPServer):
-    """Tornado's own server, which knows how many connections are open."""
-
-    def initialize(  # type: ignore[override]
-        self, app: HTTPServerConnectionDelegate, limits: Limits
-    ) -> None:
-        super().initialize(
-            app,
-            # the handlers judge the size themselves: this would close without an answer
-            max_body_size=2**62,
-            max_header_size=limits.header_bytes,
-            idle_connection_timeout=limits.idle_seconds,
-            body_timeout=limits.body_seconds,
-        )
-        self.open_connections = 0
-        self._most = limits.connections
-
-    @property
-    def no_keep_alive(self) -> bool:
-        """Whether every answer closes its connection."""
-        return self.conn_params.no_keep_alive
-
-    @no_keep_alive.setter
-    def no_keep_alive(self, value: bool) -> None:
-        self.conn_params.no_keep_alive = value
-
-    async def listen(self, listening: socket.socket) -> None:  # type: ignore[override]
-        """Serves on a socket that listens."""
-        self.add_socket(listening)
-
-    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        if self.open_connections >= self._most:
-            stream.close()
-            return
-        self.open_connections += 1
-        super().handle_stream(stream, address)
-
-    def on_close(self, server_conn: object) -> None:
-        self.open_connections -= 1
-        super().on_close(server_conn)
 
 
 async def _wait_until(done: Callable[[], bool], seconds: float) -> bool:

@@ -29,7 +29,8 @@ from tornado.httputil import HTTPConnection, HTTPHeaders
 from orderfood.addresses import is_trusted, parse_node
 from orderfood.exporting import Tracing
 from orderfood.handlers import ApiHandler
-from orderfood.httptools_server import Exchange, RequestHeaders
+from orderfood.heads import RequestHeaders
+from orderfood.httptools_server import Exchange
 from orderfood.settings import TRACE_CONTEXT, Settings
 from orderfood.telemetry import NOT_SAMPLED, fail
 

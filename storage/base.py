@@ -19,6 +19,7 @@ from storage.records import (
     LoadReport,
     Losses,
     Migration,
+    Obstacle,
     Order,
     Page,
     VersionedCatalogue,
@@ -184,6 +185,12 @@ class Storage(abc.ABC):
         Raises CouponUsedUp, IdempotencyConflict, OrderExists, ValueRejected, StorageBusy,
         StorageUnavailable.
         """
+
+    async def find_obstacle(self) -> Obstacle | None:
+        """What keeps orders from being stored although the store answers; None when nothing is
+        known to. Cheap, and found out without an order: where there is none, it is asked about
+        every other second. Raises StorageUnavailable when the store does not answer."""
+        return None
 
     @abc.abstractmethod
     async def find_order_by_key(self, user_id: str, key: IdempotencyKey) -> Order | None:

@@ -8,10 +8,19 @@ and they merely make a probe sooner.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+import random
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -32,19 +41,25 @@ from storage.catalogues import (
 from storage.errors import (
     CouponUsedUp,
     IdempotencyConflict,
-    InvalidStorageURL,
     MigrationChanged,
     MigrationFailed,
     MigrationTimeout,
-    OrderExists,
     OrderNotCancellable,
     OrderNotFound,
-    SchemaOutdated,
     StorageError,
     StorageUnavailable,
-    ValueRejected,
 )
-from storage.postgres_notices import CHANNEL, COMMAND_SECONDS, CONNECT_SECONDS, Listener
+from storage.postgres_errors import (
+    ConnectionSpent,
+    Hopeless,
+    Interrupted,
+    ReadOnly,
+    TimedOut,
+    Undone,
+    driver_errors,
+    statement_errors,
+)
+from storage.postgres_notices import CHANNEL, COMMAND_SECONDS, CONNECT_SECONDS, Listener, connect
 from storage.postgres_url import check_url
 from storage.records import (
     ApiKey,
@@ -55,6 +70,7 @@ from storage.records import (
     IdempotencyKey,
     LoadReport,
     Migration,
+    Obstacle,
     Order,
     Page,
     Product,
@@ -81,15 +97,65 @@ if TYPE_CHECKING:
 
     Connection = PoolConnectionProxy[asyncpg.Record]
 
+Result = TypeVar("Result")
+
+Isolation = Literal["read_committed", "repeatable_read"]
+
+RELEASE_SECONDS = 1.0
+"""How long a statement that was given up may take to end before its connection is closed."""
+
+FOLLOW_SECONDS = 1.0
+"""How often a server that takes writes is looked for when ours does not."""
+
 LOAD_SECONDS = 600.0
 """How long a statement of a load may take: it may compare millions of codes."""
 
 MIGRATION_LOCK = 7_305_801_001
 LOAD_LOCK = 7_305_801_002
 
-ADD_ORDERS = "SELECT outcome, first_order FROM add_orders({})".format(
-    ", ".join(f"${number}" for number in range(1, 21))
+DURABLE = """(
+    SELECT set_config(
+        'synchronous_commit',
+        coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'),
+        true
+    )
+) AS durable"""
+"""Has this transaction be on disk before it is acknowledged, where the default is that it may not
+be: what else may stand there waits for that, too."""
+
+ADD_ORDERS = "SELECT outcome, first_order FROM {}, add_orders({})".format(
+    DURABLE, ", ".join(f"${number}" for number in range(1, 21))
 )
+
+ORDERS_BY_ID = (
+    f"SELECT {JOINED_COLUMNS} FROM orders AS o"
+    " LEFT JOIN order_lines AS l ON l.order_id = o.id"
+    " WHERE o.id = ANY ($1::uuid[]) ORDER BY o.id, l.position"
+)
+
+# Nothing may write coupon_user_uses without the lock of the code's row in coupon_uses, so "mine"
+# reads what "total" returns.
+CANCEL_ORDER = f"""
+WITH o AS (
+    UPDATE orders SET status = 'cancelled', version = version + 1 FROM {DURABLE}
+    WHERE id = $1 AND user_id = $2 AND status = 'placed' RETURNING orders.*
+), total AS (
+    UPDATE coupon_uses AS stored SET uses = stored.uses - 1
+    FROM o WHERE o.counted AND stored.code = o.coupon_code RETURNING stored.code
+), mine AS (
+    UPDATE coupon_user_uses AS stored SET uses = stored.uses - 1
+    FROM total WHERE stored.code = total.code AND stored.user_id = $2
+)
+SELECT {JOINED_COLUMNS} FROM o
+LEFT JOIN order_lines AS l ON l.order_id = o.id ORDER BY l.position
+"""
+
+DELETE_EXPIRED_KEYS = """
+DELETE FROM idempotency_keys WHERE (user_id, key) IN (
+    SELECT user_id, key FROM idempotency_keys WHERE expires_at <= now()
+    ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+) RETURNING 1
+"""
 
 
 class PostgresStorage(Storage):
@@ -103,6 +169,10 @@ class PostgresStorage(Storage):
         self._pool_size = pool_size
         self._wait_seconds = wait_seconds
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._patient_until: float | None = None
+        self._states_isolation = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._followed_at = float("-inf")
         self._listener = Listener(url)
         self._new_batcher()
 
@@ -114,20 +184,24 @@ class PostgresStorage(Storage):
     async def connect(self) -> None:
         if self._pool is not None:
             return
-        pool = await self._reach()
+        self._patient_until = asyncio.get_running_loop().time() + self._wait_seconds
+        pool = await self._patiently(self._new_pool, StorageUnavailable)
         self._new_batcher()
         self._pool = pool
 
-    async def _reach(self) -> asyncpg.Pool[asyncpg.Record]:
-        """A pool with one connection that works, as soon as there is a server behind it."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._wait_seconds
+    async def _patiently(
+        self, step: Callable[[], Awaitable[Result]], expected: type[StorageUnavailable]
+    ) -> Result:
+        """What ``step`` returns, as soon as there is a server that lets it: until the storage has
+        answered for the first time it may be one that is just starting, and ``expected`` of it
+        means to try again for as long as a start waits."""
         pause = 0.1
         while True:
             try:
-                return await self._new_pool()
-            except StorageUnavailable as error:
-                if isinstance(error, _Hopeless) or loop.time() + pause > deadline:
+                return await step()
+            except expected as error:
+                now, until = asyncio.get_running_loop().time(), self._patient_until
+                if isinstance(error, Hopeless) or until is None or now + pause > until:
                     raise
             await asyncio.sleep(pause)
             pause = min(1.0, pause * 2)
@@ -142,19 +216,28 @@ class PostgresStorage(Storage):
             command_timeout=COMMAND_SECONDS,
             reset=_leave_as_it_is,
         )
-        with _driver_errors():
+        with driver_errors():
             await pool
             try:
-                await pool.execute("SELECT 1")
+                await self._note_settings(pool)
             except BaseException:
                 pool.terminate()
                 raise
         return pool
 
+    async def _note_settings(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        """A database or a role may have another isolation level by default: one that would refuse
+        orders for what others store at the same time. Then each transaction states its own, which
+        costs two round trips; without, it costs none."""
+        default = await pool.fetchval("SELECT current_setting('default_transaction_isolation')")
+        self._states_isolation = default != "read committed"
+
     async def close(self) -> None:
         await self._orders.close()
         await self._listener.close()
         pool, self._pool = self._pool, None
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=RELEASE_SECONDS)
         if pool is None:
             return
         try:
@@ -168,32 +251,120 @@ class PostgresStorage(Storage):
         return (pool.get_size() - pool.get_idle_size() if pool else 0, self._pool_size)
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        """A connection out of the pool; the driver's errors in the block come out translated."""
-        if self._pool is None:
+    async def _acquired(self) -> AsyncIterator[Connection]:
+        """A connection out of the pool; the driver's errors in the block come out translated.
+
+        Nobody waits for one whose statement was given up: it goes back when the server has let go
+        of it, or is closed. Whatever says that the server goes, is gone or has become read-only
+        says so of the connections that lie idle, too.
+        """
+        pool = self._pool
+        if pool is None:
             raise StorageUnavailable("the storage is closed")
-        with _driver_errors():
-            async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+        try:
+            with driver_errors():
+                connection = await pool.acquire(timeout=CONNECT_SECONDS)
+                try:
+                    yield connection
+                except GIVEN_UP:
+                    self._let_go(pool, connection)
+                    raise
+                except BaseException:
+                    await pool.release(connection)
+                    raise
+                await pool.release(connection)
+        except ConnectionSpent:
+            renew(pool)
+            raise
+        except ReadOnly:
+            self._look_elsewhere()
+            raise
+
+    def _let_go(self, pool: asyncpg.Pool[asyncpg.Record], connection: Connection) -> None:
+        renew(pool)  # so that this one is closed rather than rolled back
+        self._beside(_release(pool, connection))
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs something that nobody waits for, but close."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _look_elsewhere(self) -> None:
+        """Has a new connection be tried, at most once a second: a primary that was made read-only
+        keeps its connections, while new ones reach the server that has taken its place."""
+        now = asyncio.get_running_loop().time()
+        if self._pool is not None and now - self._followed_at >= FOLLOW_SECONDS:
+            self._followed_at = now
+            self._beside(self._follow(self._pool))
+
+    async def _follow(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        """Throws the pool's connections away when a new one can write. As long as none can they are
+        kept: they still read, and a URL that wants a primary may reach none."""
+        with suppress(Exception):
+            async with asyncio.timeout(CONNECT_SECONDS):
+                connection = await connect(self._url)
+                try:
+                    read_only = await connection.fetchval(READ_ONLY)
+                finally:
+                    connection.terminate()
+            if not read_only:
+                renew(pool)
+                await self._listener.close()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """As _acquired, for statements that each are a transaction; in one of its own where the
+        database's default for such would be another isolation level than read committed."""
+        async with self._acquired() as connection:
+            if not self._states_isolation:
                 yield connection
+                return
+            async with transaction(connection, "read_committed"):
+                yield connection
+
+    async def _fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        """The rows of a statement that is a transaction."""
+
+        async def fetch() -> list[asyncpg.Record]:
+            async with self._connection() as connection:
+                return await connection.fetch(statement, *arguments)
+
+        return await self._again(fetch)
+
+    async def _again(self, step: Callable[[], Awaitable[Result]]) -> Result:
+        """What ``step``, one transaction, returns; tried a few times when the server undid it for
+        the sake of another one, and with the isolation level stated from then on."""
+        for pause in (0.0, 0.01, 0.05, 0.1, 0.2):
+            try:
+                return await step()
+            except Undone as error:
+                if isinstance(error.__cause__, asyncpg.SerializationError):
+                    self._states_isolation = True
+            await asyncio.sleep(pause * random.random())  # noqa: S311
+        return await step()
 
     @asynccontextmanager
     async def _transaction(self, lock: int, seconds: float) -> AsyncIterator[Connection]:
         """A transaction that excludes all others of the same lock, on every replica. ``seconds`` is
         how long the server lets a statement run or wait, whatever becomes of this process."""
-        async with self._connection() as connection, connection.transaction():
-            limit = str(int(seconds * 1000))
-            await connection.fetch(
-                "SELECT set_config(name, $1, true)"
-                " FROM unnest('{statement_timeout, lock_timeout}'::text[]) AS name",
-                limit,
-            )
+        async with (
+            self._acquired() as connection,
+            transaction(connection, "read_committed"),
+        ):
+            await _set_timeouts(connection, seconds)
             await connection.fetch("SELECT pg_advisory_xact_lock($1)", lock, timeout=seconds)
             yield connection
 
     # --- schema ---
 
     async def list_migrations(self) -> list[AppliedMigration]:
-        async with self._connection() as connection:
+        listed = await self._patiently(self._list_migrations, Interrupted)
+        self._patient_until = None
+        return listed
+
+    async def _list_migrations(self) -> list[AppliedMigration]:
+        async with self._acquired() as connection:
             try:
                 rows = await connection.fetch(
                     "SELECT version, name, checksum, applied_at"
@@ -208,8 +379,13 @@ class PostgresStorage(Storage):
     ) -> bool:
         try:
             async with asyncio.timeout(timeout):
-                return await self._apply_migration(migration, timeout)
-        except (TimeoutError, _TimedOut) as error:
+                applied = await self._patiently(
+                    lambda: self._again(lambda: self._apply_migration(migration, timeout)),
+                    ConnectionSpent,
+                )
+                self._patient_until = None
+                return applied
+        except (TimeoutError, TimedOut) as error:
             raise MigrationTimeout(
                 f"{migration.name} ran or waited for more than {timeout:g} s"
             ) from error
@@ -222,7 +398,7 @@ class PostgresStorage(Storage):
             )
             if await _is_applied(connection, migration):
                 return False
-            with _statement_errors(migration):
+            with statement_errors(migration):
                 await connection.execute(migration.sql, timeout=timeout)
             if not connection.is_in_transaction():
                 raise MigrationFailed(f"{migration.name} ends the transaction that it runs in")
@@ -241,37 +417,37 @@ class PostgresStorage(Storage):
     # --- catalogue ---
 
     async def get_catalogue_version(self) -> int:
-        async with self._connection() as connection:
-            return await _catalogue_version(connection)
+        rows = await self._fetch(f"SELECT version, {READ_ONLY_VALUE} FROM catalogue")
+        version, read_only = rows[0] if rows else (0, False)
+        if read_only:
+            self._look_elsewhere()
+        return int(version)
 
     async def read_catalogue(self) -> VersionedCatalogue:
         async with (
-            self._connection() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
+            self._acquired() as connection,
+            transaction(connection, "repeatable_read", readonly=True),
         ):
             row = await connection.fetchrow("SELECT version, loaded_at FROM catalogue")
             version, loaded_at = row or (0, None)
             return VersionedCatalogue(version, loaded_at, await _stored_catalogue(connection))
 
     async def find_file_code(self, code: str) -> str | None:
-        async with self._connection() as connection:
-            found: str | None = await connection.fetchval(
-                'SELECT code FROM coupon_codes WHERE lower(code) = lower($1 COLLATE "C")'
-                " ORDER BY code LIMIT 1",
-                code,
-            )
-        return found
+        rows = await self._fetch(
+            'SELECT code FROM coupon_codes WHERE lower(code) = lower($1 COLLATE "C")'
+            " ORDER BY code LIMIT 1",
+            code,
+        )
+        return rows[0][0] if rows else None
 
     async def get_coupon_uses(self, code: str, user_id: str) -> tuple[int, int]:
-        async with self._connection() as connection:
-            row = await connection.fetchrow(
-                "SELECT coalesce((SELECT uses FROM coupon_uses WHERE code = $1), 0),"
-                " coalesce((SELECT uses FROM coupon_user_uses"
-                " WHERE code = $1 AND user_id = $2), 0)",
-                code,
-                user_id,
-            )
-        return (row[0], row[1]) if row else (0, 0)
+        rows = await self._fetch(
+            "SELECT coalesce((SELECT uses FROM coupon_uses WHERE code = $1), 0),"
+            " coalesce((SELECT uses FROM coupon_user_uses WHERE code = $1 AND user_id = $2), 0)",
+            code,
+            user_id,
+        )
+        return rows[0][0], rows[0][1]
 
     async def replace_catalogue(
         self,
@@ -334,6 +510,9 @@ class PostgresStorage(Storage):
 
     async def _store(self, batch: list[NewOrder]) -> list[Order | StorageError]:
         """Stores orders in one step; no user may have a key twice among them."""
+        return await self._again(lambda: self._store_once(batch))
+
+    async def _store_once(self, batch: list[NewOrder]) -> list[Order | StorageError]:
         async with self._connection() as connection:
             rows = await connection.fetch(ADD_ORDERS, *_columns(batch))
             replayed = [first for outcome, first in rows if outcome == "replayed"]
@@ -343,25 +522,49 @@ class PostgresStorage(Storage):
             for new, (outcome, first) in zip(batch, rows, strict=True)
         ]
 
+    async def find_obstacle(self) -> Obstacle | None:
+        try:
+            return await self._again(self._find_obstacle)
+        except StorageUnavailable as error:
+            if isinstance(error.__cause__, asyncpg.DiskFullError):
+                return Obstacle.FULL
+            if isinstance(error.__cause__, asyncpg.ConfigurationLimitExceededError):
+                return None  # the role may have no temporary file of that size: nothing is known
+            raise
+
+    async def _find_obstacle(self) -> Obstacle | None:
+        async with (
+            self._acquired() as connection,
+            transaction(connection, "read_committed"),
+        ):
+            row = await connection.fetchrow(MAY_STORE)
+            read_only, permitted = row[:2] if row else (False, True)
+            if read_only:
+                self._look_elsewhere()
+                return Obstacle.READ_ONLY
+            if permitted is False:  # NULL: the schema is older than the code
+                return Obstacle.NOT_PERMITTED
+            await connection.fetch(SPILL)
+        return None
+
     async def find_order_by_key(self, user_id: str, key: IdempotencyKey) -> Order | None:
-        async with self._connection() as connection:
-            rows = await connection.fetch(
-                f"SELECT {JOINED_COLUMNS}, k.fingerprint FROM idempotency_keys AS k"
-                " JOIN orders AS o ON o.id = k.order_id"
-                " LEFT JOIN order_lines AS l ON l.order_id = o.id"
-                " WHERE k.user_id = $1 AND k.key = $2 AND k.expires_at > now()"
-                " ORDER BY l.position",
-                user_id,
-                key.key,
-            )
+        rows = await self._fetch(
+            f"SELECT {JOINED_COLUMNS}, k.fingerprint FROM idempotency_keys AS k"
+            " JOIN orders AS o ON o.id = k.order_id"
+            " LEFT JOIN order_lines AS l ON l.order_id = o.id"
+            " WHERE k.user_id = $1 AND k.key = $2 AND k.expires_at > now()"
+            " ORDER BY l.position",
+            user_id,
+            key.key,
+        )
         if not rows:
             return None
         check_fingerprint(key, rows[0][-1])
         return as_placed(read_orders(row[:-1] for row in map(tuple, rows))[0])
 
     async def get_order(self, user_id: str, order_id: UUID) -> Order:
-        async with self._connection() as connection:
-            order = (await _orders_by_id(connection, [order_id])).get(order_id)
+        rows = await self._fetch(ORDERS_BY_ID, [order_id])
+        order = read_orders(rows)[0] if rows else None
         if order is None or order.user_id != user_id:
             raise OrderNotFound(f"the user has no order {order_id}")
         return order
@@ -373,118 +576,114 @@ class PostgresStorage(Storage):
         if after is not None:
             behind = "AND (created_at, id) < ($3, $4)"
             parameters += [after.created_at, after.id]
-        async with self._connection() as connection:
-            rows = await connection.fetch(
-                f"SELECT {JOINED_COLUMNS} FROM (SELECT * FROM orders WHERE user_id = $1 {behind}"
-                " ORDER BY created_at DESC, id DESC LIMIT $2) AS o"
-                " LEFT JOIN order_lines AS l ON l.order_id = o.id"
-                " ORDER BY o.created_at DESC, o.id DESC, l.position",
-                *parameters,
-            )
+        rows = await self._fetch(
+            f"SELECT {JOINED_COLUMNS} FROM (SELECT * FROM orders WHERE user_id = $1 {behind}"
+            " ORDER BY created_at DESC, id DESC LIMIT $2) AS o"
+            " LEFT JOIN order_lines AS l ON l.order_id = o.id"
+            " ORDER BY o.created_at DESC, o.id DESC, l.position",
+            *parameters,
+        )
         return read_orders(rows)
 
     async def cancel_order(self, user_id: str, order_id: UUID) -> Order:
-        # Nothing may write coupon_user_uses without the lock of the code's row in coupon_uses, so
-        # "mine" reads what "total" returns.
-        async with self._connection() as connection:
-            rows = await connection.fetch(
-                "WITH o AS ("
-                "   UPDATE orders SET status = 'cancelled', version = version + 1"
-                "   WHERE id = $1 AND user_id = $2 AND status = 'placed' RETURNING *"
-                "), total AS ("
-                "   UPDATE coupon_uses AS stored SET uses = stored.uses - 1"
-                "   FROM o WHERE o.counted AND stored.code = o.coupon_code RETURNING stored.code"
-                "), mine AS ("
-                "   UPDATE coupon_user_uses AS stored SET uses = stored.uses - 1"
-                "   FROM total WHERE stored.code = total.code AND stored.user_id = $2"
-                ")"
-                f" SELECT {JOINED_COLUMNS} FROM o"
-                " LEFT JOIN order_lines AS l ON l.order_id = o.id ORDER BY l.position",
-                order_id,
-                user_id,
-            )
+        rows = await self._fetch(CANCEL_ORDER, order_id, user_id)
         if not rows:
             await self.get_order(user_id, order_id)
             raise OrderNotCancellable(f"the order {order_id} is cancelled already")
         return read_orders(rows)[0]
 
     async def delete_expired_keys(self, limit: int = 1000) -> int:
-        async with self._connection() as connection:
-            deleted = await connection.fetch(
-                "DELETE FROM idempotency_keys WHERE (user_id, key) IN ("
-                " SELECT user_id, key FROM idempotency_keys WHERE expires_at <= now()"
-                " ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING 1",
-                limit,
-            )
-        return len(deleted)
+        return len(await self._fetch(DELETE_EXPIRED_KEYS, limit))
 
 
-# --- errors ---
+# --- connections ---
 
 
-class _Hopeless(StorageUnavailable):
-    """Waiting does not help: the server is there and refuses us."""
+READ_ONLY_VALUE = "current_setting('transaction_read_only') = 'on'"
+READ_ONLY = f"SELECT {READ_ONLY_VALUE}"
+"""Whether the server takes no writes: a standby says so, too."""
 
 
-class _TimedOut(StorageUnavailable):
-    """The server, or the driver, gave up on a statement."""
+def renew(pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    """Throws away the connections that lie idle, and those in use when they come back."""
+    held: Any = pool
+    held._generation += 1  # what expire_connections does, which wants to be awaited
+    for holder in held._holders:
+        if holder.is_idle():
+            holder.terminate()
+
+
+GIVEN_UP = (TimeoutError, asyncio.CancelledError, GeneratorExit)
+"""What ends a block while the server may still be at work on its statement."""
+
+
+@asynccontextmanager
+async def transaction(
+    connection: Connection, isolation: Isolation, *, readonly: bool = False
+) -> AsyncIterator[None]:
+    """As the driver's own, but that nothing is asked of a server that does not answer: who lets go
+    of the connection ends its transaction, too."""
+    begun = connection.transaction(isolation=isolation, readonly=readonly)
+    await begun.start()
+    try:
+        yield
+    except GIVEN_UP:
+        raise
+    except BaseException:
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            await begun.rollback()  # there may be no connection any more
+        raise
+    await begun.commit()
+
+
+MAY_STORE = f"""
+SELECT
+    {READ_ONLY_VALUE},
+    (
+        SELECT bool_and(has_any_column_privilege(needed.name, needed.privilege))
+        FROM (VALUES
+            ('orders', 'INSERT'),
+            ('order_lines', 'INSERT'),
+            ('idempotency_keys', 'INSERT'),
+            ('coupon_uses', 'INSERT'),
+            ('coupon_user_uses', 'INSERT')
+        ) AS needed (name, privilege)
+    ) AND (
+        SELECT bool_and(has_function_privilege(oid, 'EXECUTE'))
+        FROM pg_proc WHERE proname = 'add_orders' AND pg_function_is_visible(oid)
+    ),
+    set_config('work_mem', '64kB', true),
+    set_config('temp_tablespaces', '', true)
+"""
+"""Whether this is no primary, and whether the role may store orders. Prepares for SPILL."""
+
+SPILL = """
+SELECT count(*) FROM (
+    SELECT repeat(md5(n::text), 64) AS text FROM generate_series(1, 512) AS n ORDER BY text OFFSET 0
+) AS sorted
+"""
+"""Sorts a megabyte in a temporary file beside the tables: it fails where they could not grow, in
+two milliseconds, and leaves nothing that would have to be vacuumed."""
+
+
+async def _release(pool: asyncpg.Pool[asyncpg.Record], connection: Connection) -> None:
+    with suppress(Exception):
+        await pool.release(connection, timeout=RELEASE_SECONDS)
+
+
+async def _set_timeouts(connection: Connection, seconds: float) -> None:
+    """How long the server lets this transaction be, whatever a role or a database has by default:
+    another value there may be meant for people, or for orders."""
+    await connection.fetch(
+        "SELECT set_config(name, $1, true) FROM pg_settings WHERE name IN"
+        " ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',"
+        " 'transaction_timeout')",
+        str(int(seconds * 1000)),
+    )
 
 
 class _Rehearsed(Exception):
     """Rolls a dry run back."""
-
-
-_GONE = "the schema is older than the code needs: run database-migration"
-
-
-@contextmanager
-def _driver_errors() -> Iterator[None]:
-    try:
-        yield
-    except asyncpg.PostgresError as error:
-        raise _translated(error) from error
-    except asyncpg.ClientConfigurationError as error:
-        raise InvalidStorageURL(f"the Postgres URL cannot be used: {error}") from error
-    except TimeoutError as error:
-        raise _TimedOut("Postgres does not answer in time") from error
-    except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        if isinstance(error, ValueError):  # the driver cannot encode an argument
-            raise ValueRejected(f"Postgres cannot store a value: {error}") from error
-        raise StorageUnavailable(f"Postgres does not answer: {error}") from error
-
-
-def _translated(error: asyncpg.PostgresError) -> StorageError:
-    message = f"Postgres: {error.args[0] if error.args else error!r}"
-    match error:
-        case asyncpg.UndefinedTableError() | asyncpg.UndefinedColumnError():
-            return SchemaOutdated(_GONE)
-        case asyncpg.UndefinedFunctionError():
-            return SchemaOutdated(_GONE)
-        case asyncpg.UniqueViolationError() if error.table_name == "orders":
-            return OrderExists("an order of that id is stored already")
-        case asyncpg.DataError() | asyncpg.IntegrityConstraintViolationError():
-            return ValueRejected(message)
-        case asyncpg.QueryCanceledError() | asyncpg.LockNotAvailableError():
-            return _TimedOut(message)
-        case asyncpg.InvalidAuthorizationSpecificationError() | asyncpg.InvalidCatalogNameError():
-            return _Hopeless(message)
-        case _:
-            return StorageUnavailable(message)
-
-
-@contextmanager
-def _statement_errors(migration: Migration) -> Iterator[None]:
-    """A statement that Postgres refuses is the migration's fault; a server that goes is not."""
-    try:
-        yield
-    except asyncpg.PostgresError as error:
-        if isinstance(_translated(error), StorageUnavailable) and error.sqlstate[:2] in _NOT_OURS:
-            raise
-        raise MigrationFailed(f"{migration.name} failed: {error}") from error
-
-
-_NOT_OURS = {"08", "25", "53", "55", "57", "58"}
-"""SQLSTATE classes: connection, read-only, resources, locks, operator and system."""
 
 
 async def _leave_as_it_is(connection: object) -> None:
@@ -788,10 +987,5 @@ def _outcome(new: NewOrder, outcome: str, first: Order | None) -> Order | Storag
 
 
 async def _orders_by_id(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Order]:
-    rows = await connection.fetch(
-        f"SELECT {JOINED_COLUMNS} FROM orders AS o"
-        " LEFT JOIN order_lines AS l ON l.order_id = o.id"
-        " WHERE o.id = ANY ($1::uuid[]) ORDER BY o.id, l.position",
-        ids,
-    )
+    rows = await connection.fetch(ORDERS_BY_ID, ids)
     return {order.id: order for order in read_orders(rows)}

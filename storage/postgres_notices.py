@@ -17,6 +17,13 @@ CHANNEL = "orderfood_catalogue"
 """Where a load says that it has changed the catalogue."""
 
 
+async def connect(url: str) -> asyncpg.Connection[asyncpg.Record]:
+    """A connection outside the pool. Raises what the driver raises."""
+    return await asyncpg.connect(
+        url, statement_cache_size=0, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS
+    )
+
+
 class Listener:
     """A connection of its own, outside the pool, that hears notices: it needs a session for itself.
 
@@ -53,12 +60,7 @@ class Listener:
     async def _opened(self) -> asyncpg.Connection[asyncpg.Record]:
         async with self._opening:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await asyncpg.connect(
-                    self._url,
-                    statement_cache_size=0,
-                    timeout=CONNECT_SECONDS,
-                    command_timeout=COMMAND_SECONDS,
-                )
+                self._connection = await connect(self._url)
                 self._connection.add_termination_listener(self._hear)
                 await self._connection.add_listener(CHANNEL, self._hear)
             return self._connection

@@ -107,6 +107,14 @@ class Order:
     version: int = 1
 
 
+class Obstacle(StrEnum):
+    """Why no order can be stored while reads work: fixed words, for clients and metrics."""
+
+    READ_ONLY = "read-only"
+    FULL = "full"
+    NOT_PERMITTED = "not permitted"
+
+
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
     """The client's name for one request. ``fingerprint`` is equal exactly for equal requests.

@@ -62,6 +62,7 @@ from storage.records import (
     IdempotencyKey,
     LoadReport,
     Migration,
+    Obstacle,
     Order,
     Page,
     Product,
@@ -96,8 +97,18 @@ WITH_LINES = (
 ORDER_LOCK_SECONDS = 5.0
 """How long an order waits for another process that writes; a caller would not wait longer."""
 
+ROOM = 65_536
+"""Bytes that must find room before a disk that was full counts as having some again."""
+
+CHECK_LOCK_SECONDS = 1.0
+"""How long the question waits whether an order could be stored."""
+
 LOAD_LOCK_SECONDS = 60.0
 """How long a load waits for its turn."""
+
+MOST_LOG = 16 * 1024 * 1024
+"""Bytes that are kept of the -wal once its content is in the database: a load or a long reader
+makes it larger for as long as they last."""
 
 _POLL_SECONDS = 0.01
 _STATEMENT_ERRORS = (
@@ -123,7 +134,9 @@ class SQLiteStorage(Storage):
         self._path = _path_of(url)
         self._wait_seconds = wait_seconds
         self._connections = AsyncExitStack()
-        self._opened_file = (0, 0)
+        self._opened_files: dict[Path, tuple[int, int]] = {}
+        self._was_full = False
+        """Whether the last order found no room: less than one has may still be there."""
         self._writer: _Connection | None = None
         self._reader: _Connection | None = None
         self._new_batcher()
@@ -145,7 +158,7 @@ class SQLiteStorage(Storage):
             )
             await self._write(_check_writable, self._wait_seconds)
             self._reader = await stack.enter_async_context(_opened(self._path, _open_reader))
-            self._opened_file = _identity(self._path)
+            self._opened_files = {one: _identity(one) for one in _files_of(self._path)}
             self._connections = stack.pop_all()
 
     async def close(self) -> None:
@@ -205,13 +218,15 @@ class SQLiteStorage(Storage):
         return await self._read(_catalogue_version)
 
     def _check_identity(self) -> None:
-        """A file that was removed or replaced still takes orders, which nobody finds again."""
-        try:
-            found = _identity(self._path)
-        except OSError as error:
-            raise StorageUnavailable(f"{self._path} is gone") from error
-        if found != self._opened_file:
-            raise StorageUnavailable(f"{self._path} was replaced: start this program again")
+        """A file that was removed or replaced still takes orders, which nobody finds again: the
+        newest of them are in the one whose name ends in -wal."""
+        for path, opened in self._opened_files.items():
+            try:
+                found = _identity(path)
+            except OSError as error:
+                raise StorageUnavailable(f"{path} is gone") from error
+            if found != opened:
+                raise StorageUnavailable(f"{path} was replaced: start this program again")
 
     async def read_catalogue(self) -> VersionedCatalogue:
         return await self._read(_read_catalogue)
@@ -257,9 +272,28 @@ class SQLiteStorage(Storage):
 
     async def _add_orders(self, batch: list[NewOrder]) -> Sequence[Order | StorageError]:
         async def store(part: list[NewOrder]) -> Sequence[Order | StorageError]:
-            return await self._write(_add_orders, part)
+            try:
+                stored = await self._write(_add_orders, part)
+            except StorageUnavailable as error:
+                self._was_full |= _obstacle_of(error.__cause__, self._path) is Obstacle.FULL
+                raise
+            self._was_full = False
+            return stored
 
         return await together_or_alone(store, batch)
+
+    async def find_obstacle(self) -> Obstacle | None:
+        self._check_identity()
+        try:
+            await self._write(_store_nothing)
+            if self._was_full:
+                await self._write(_store_an_expired_key)
+        except StorageUnavailable as error:
+            obstacle = _obstacle_of(error.__cause__, self._path)
+            if obstacle is None:
+                raise
+            return obstacle
+        return None
 
     async def find_order_by_key(self, user_id: str, key: IdempotencyKey) -> Order | None:
         return await self._read(_find_order_by_key, user_id, key, _now())
@@ -369,28 +403,36 @@ async def _run(
 def _driver_errors() -> Iterator[None]:
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, sqlite3.Warning, OSError) as error:
         raise _translated(error) from error
     except (OverflowError, UnicodeEncodeError) as error:
         raise ValueRejected(f"SQLite cannot store a value: {error}") from error
 
 
-def _translated(error: sqlite3.Error | OSError) -> StorageError:
+def _translated(error: Exception) -> StorageError:
     code = getattr(error, "sqlite_errorname", "")
     if code == "SQLITE_ERROR" and str(error).startswith(("no such table", "no such column")):
         return SchemaOutdated("the schema is older than the code needs: run database-migration")
-    if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.InterfaceError):
+    if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError):
         return ValueRejected(f"SQLite refuses a value: {error}")
     if code == "SQLITE_NOTADB":
         return StorageUnavailable("the file is not an SQLite database")
     return StorageUnavailable(f"SQLite: {error}")
 
 
+def _create_private(path: Path) -> None:
+    """Orders are nobody else's business. SQLite gives the files beside it the same permissions."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
 def _open_writer(path: Path, wait_seconds: float) -> sqlite3.Connection:
+    _create_private(path)
     db = sqlite3.connect(path, timeout=_POLL_SECONDS, isolation_level=None, cached_statements=256)
     try:
         _patiently(lambda: db.execute("PRAGMA journal_mode = WAL"), wait_seconds)
         db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA journal_size_limit = {MOST_LOG}")
         db.execute("PRAGMA foreign_keys = ON")
     except BaseException:
         db.close()
@@ -456,6 +498,39 @@ def _check_writable(db: sqlite3.Connection, wait_seconds: float) -> None:
         db.execute("PRAGMA user_version = 0")
 
 
+def _store_nothing(db: sqlite3.Connection) -> None:
+    """A commit that changes nothing: what is rolled back never meets the disk."""
+    with _writing(db, CHECK_LOCK_SECONDS):
+        db.execute("UPDATE catalogue SET version = version")
+
+
+def _store_an_expired_key(db: sqlite3.Connection) -> None:
+    """And deletes it: as much as a few orders need, of what would be deleted anyway."""
+    with _writing(db, CHECK_LOCK_SECONDS):
+        db.execute(
+            "INSERT OR REPLACE INTO idempotency_keys (user_id, key, fingerprint, expires_at,"
+            " order_id) VALUES ('', '', ?, 0, '')",
+            ("x" * ROOM,),
+        )
+    with _writing(db, CHECK_LOCK_SECONDS):
+        db.execute("DELETE FROM idempotency_keys WHERE user_id = '' AND key = ''")
+
+
+def _obstacle_of(error: BaseException | None, path: Path) -> Obstacle | None:
+    """What a write met. A file or a folder that has become read-only, and a quota, are nothing but
+    failed writes to SQLite."""
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_READONLY:
+            return Obstacle.READ_ONLY
+        case sqlite3.SQLITE_FULL:
+            return Obstacle.FULL
+        case sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
+            return Obstacle.NOT_PERMITTED
+        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN:
+            return Obstacle.FULL if os.access(path, os.W_OK) else Obstacle.READ_ONLY
+    return None
+
+
 @contextmanager
 def _reading(db: sqlite3.Connection) -> Iterator[None]:
     """One consistent view of the file for several queries; temporary tables may be written."""
@@ -500,6 +575,12 @@ def _value(db: sqlite3.Connection, sql: str, parameters: Sequence[Any] = ()) -> 
     """The first column of the first row; None without one."""
     row = db.execute(sql, parameters).fetchone()
     return None if row is None else row[0]
+
+
+def _files_of(path: Path) -> list[Path]:
+    """The database and what lies beside it while it is open."""
+    beside = [path.with_name(path.name + ending) for ending in ("-wal", "-shm")]
+    return [path, *(one for one in beside if one.exists())]
 
 
 def _identity(path: str | Path) -> tuple[int, int]:

@@ -166,6 +166,11 @@ class StartedServer(NamedServer):
             return False
         return True
 
+    def give(self, folder: Path) -> None:
+        """Makes a folder the server's own."""
+        if self._user:
+            shutil.chown(folder, self._user)
+
     def stop(self) -> None:
         """Ends the server in good order, and every connection to it."""
         self._end(signal.SIGINT)

@@ -55,7 +55,8 @@ def storage() -> BrokenStorage:
 @pytest.fixture
 def context(storage: BrokenStorage) -> Context:
     observed = ObservedStorage(storage, call_seconds=0.2)
-    return Context(Shop(observed, CatalogueCache(observed)), read_settings({}))
+    catalogue = CatalogueCache(observed, deadlines=observed.deadlines)
+    return Context(Shop(observed, catalogue), read_settings({}))
 
 
 @pytest.fixture
@@ -123,6 +124,35 @@ async def test_a_store_that_does_not_answer_is_503_on_every_route_that_needs_it(
     for path in ("/api/order", "/api/order/quote", f"{order}/cancel"):
         assert_unavailable(await call(path, BODY))
     assert (await call("/health")).code == 200
+
+
+async def slow() -> None:
+    """Longer than half of what a request may wait."""
+    await asyncio.sleep(0.12)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/ready", None),
+        ("/api/order", {"items": [{"productId": "1", "quantity": 1}], "couponCode": "NOSUCHCO"}),
+        ("/api/order", {"items": [{"productId": "99", "quantity": 1}]}),
+        ("/api/order", None),
+        ("/api/order/5f0f6c0e-6d0b-4c57-9a51-6d2f3a6b0001", None),
+        ("/api/order/5f0f6c0e-6d0b-4c57-9a51-6d2f3a6b0001/cancel", {}),
+    ],
+)
+async def test_all_calls_of_a_request_have_one_limit(
+    call: Caller, storage: BrokenStorage, context: Context, path: str, body: object
+) -> None:
+    """Each of them alone would be in time."""
+    await fill(storage)
+    assert (await call("/api/product")).code == 200
+    storage.trouble = slow
+    context.shop.catalogue._probed_at -= 1.0  # so that the catalogue is asked for, too
+    text = None if body is None else json.dumps(body)
+    key = {} if body is None else {"Idempotency-Key": "one"}
+    assert_unavailable(await call(path, text, **key))
 
 
 @pytest.mark.parametrize("trouble", [away, busy, hanging])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.web import Application, RequestHandler
 
 from orderfood.httptools_server import HttpToolsServer, Limits
-from orderfood.server import TornadoServer, bind
+from orderfood.server import bind
+from orderfood.tornado_server import TornadoServer
 
 LIMITS = Limits(
     header_seconds=0.3, idle_seconds=0.6, body_seconds=0.3, write_seconds=0.3, connections=3
@@ -26,15 +28,28 @@ class Hello(RequestHandler):
     post = get
 
 
+class Big(RequestHandler):
+    """More than the kernel keeps for a client."""
+
+    def get(self) -> None:
+        self.write(b"x" * 16_000_000)
+
+
 @asynccontextmanager
 async def served(kind: str) -> AsyncIterator[int]:
-    app: HTTPServerConnectionDelegate = Application([("/", Hello)])
+    async with serving(kind) as (_, port):
+        yield port
+
+
+@asynccontextmanager
+async def serving(kind: str) -> AsyncIterator[tuple[HttpToolsServer | TornadoServer, int]]:
+    app: HTTPServerConnectionDelegate = Application([("/", Hello), ("/big", Big)])
     server = HttpToolsServer(app, LIMITS) if kind == "httptools" else TornadoServer(app, LIMITS)
     listening = bind("127.0.0.1", 0)
     port = listening.getsockname()[1]
     await server.listen(listening)
     try:
-        yield port
+        yield server, port
     finally:
         server.stop()
         await server.close_all_connections()
@@ -88,3 +103,38 @@ async def test_one_connection_too_many_is_ended_and_the_others_are_served(kind: 
             writer.write(GET)
             assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
             writer.close()
+
+
+BIG = GET.replace(b"/", b"/big", 1)
+UNREAD = {
+    "one answer": [BIG],
+    "eight, then one more request": [BIG * 8, GET],
+    "eight, then half a head": [BIG * 8, b"GET / HT"],
+    "eight, then half a body": [
+        BIG * 8,
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na",
+    ],
+    "many small ones": [GET * 20_000],
+    "a closing one": [BIG.replace(b"Host", b"Connection: close\r\nHost")],
+    "one of HTTP/1.0": [BIG.replace(b"1.1", b"1.0")],
+    "one that asks for an upgrade": [BIG.replace(b"Host", b"Upgrade: x\r\nHost")],
+    "nonsense behind it": [BIG, b"nonsense\r\n\r\n"],
+}
+
+
+@pytest.mark.parametrize("kind", ["httptools", "tornado"])
+@pytest.mark.parametrize("name", UNREAD)
+async def test_a_client_that_does_not_read_is_ended_whatever_comes_in(kind: str, name: str) -> None:
+    async with serving(kind) as (server, port):
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(connection, ("127.0.0.1", port))
+            async with asyncio.timeout(PATIENCE):
+                for part in UNREAD[name]:
+                    with suppress(OSError, TimeoutError):
+                        async with asyncio.timeout(0.2):
+                            await loop.sock_sendall(connection, part)
+                while server.open_connections:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)

@@ -29,6 +29,7 @@ FAMILIES = {
     "order_value",
     "storage_call_duration_seconds",
     "storage_errors",
+    "orders_degraded",
     "storage_connections_in_use",
     "storage_connections_limit",
     "catalogue_version",
@@ -173,6 +174,8 @@ def test_the_storage_and_the_catalogue(client: Client, backend: str) -> None:
     assert scraped.value("catalogue_version") >= 1
     assert scraped.value("catalogue_products") == 10
     assert 0 < scraped.value("catalogue_age_seconds") < 3600
+    degraded = {s.labels["reason"]: s.value for s in scraped.families["orders_degraded"].samples}
+    assert degraded == {"read-only": 0, "full": 0, "not permitted": 0}
     limit = {"memory": 0, "sqlite": 2, "postgres": 10}[backend]
     assert scraped.value("storage_connections_limit") == limit
     assert 0 <= scraped.value("storage_connections_in_use") <= limit

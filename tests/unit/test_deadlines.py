@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from orderfood.deadlines import Deadlines
+from orderfood.deadlines import Deadlines, begin_request, counted, leave_request
 from storage.errors import OrderNotFound, StorageUnavailable
 
 
@@ -80,7 +80,7 @@ async def test_a_cancellation_at_the_deadline_is_not_lost() -> None:
     deadlines = Deadlines(0.01)
     task = asyncio.create_task(deadlines.bound("get", never()))
     await asyncio.sleep(0)
-    deadlines._calls[0].deadline = 0
+    deadlines._calls[0] = (0.0, *deadlines._calls[0][1:])
     deadlines._ring()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -112,3 +112,67 @@ async def test_what_has_ended_is_forgotten() -> None:
     for _ in range(1000):
         await deadlines.bound("get", after(0))
     assert len(deadlines._calls) <= 1
+
+
+async def test_the_calls_of_a_request_share_one_limit() -> None:
+    deadlines = Deadlines(0.3)
+
+    async def request(*seconds: float) -> None:
+        begin_request()
+        for number, each in enumerate(seconds):
+            await deadlines.bound(f"call {number}", after(each))
+
+    await asyncio.gather(*(request(0.1, 0.1) for _ in range(3)))
+    with pytest.raises(StorageUnavailable, match="call 2"):
+        await asyncio.create_task(request(0.12, 0.12, 0.12))
+    with pytest.raises(StorageUnavailable, match="call 1"):
+        await asyncio.create_task(request(0.1, 60))
+
+
+async def test_what_waits_for_a_lock_counts() -> None:
+    deadlines = Deadlines(0.2)
+
+    async def request() -> None:
+        begin_request()
+        with counted():
+            await asyncio.sleep(0.19)
+        await deadlines.bound("call", after(0.1))
+
+    with pytest.raises(StorageUnavailable):
+        await asyncio.create_task(request())
+
+
+async def test_what_serves_all_requests_has_the_whole_limit() -> None:
+    deadlines = Deadlines(0.3)
+
+    async def shared() -> None:
+        leave_request()
+        for _ in range(3):
+            await deadlines.bound("probe", after(0.15))
+
+    async def request() -> None:
+        begin_request()
+        await asyncio.create_task(shared())
+
+    await asyncio.create_task(request())
+
+
+async def test_a_call_with_less_time_ends_before_one_with_more() -> None:
+    deadlines = Deadlines(0.4)
+    whole = asyncio.create_task(deadlines.bound("whole", after(0.3)))
+    await asyncio.sleep(0)
+
+    async def rest() -> None:
+        begin_request()
+        with counted():
+            await asyncio.sleep(0.1)
+        with counted():
+            await asyncio.sleep(0.1)
+        await deadlines.bound("rest", never())
+
+    hurried = asyncio.create_task(rest())
+    done, _ = await asyncio.wait({whole, hurried}, return_when=asyncio.FIRST_EXCEPTION)
+    assert await whole == "done"
+    with pytest.raises(StorageUnavailable, match="rest"):
+        await hurried
+    assert done

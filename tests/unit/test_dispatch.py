@@ -16,7 +16,8 @@ from tornado.web import RequestHandler
 from orderfood.app import ROUTES
 from orderfood.dispatch import PlainRequest, Route, Routes, new_request
 from orderfood.handlers import ApiHandler, NotFoundHandler
-from orderfood.httptools_server import Address, Exchange, RequestHeaders
+from orderfood.heads import Head, RequestHeaders
+from orderfood.httptools_server import Address, Exchange
 
 ROUTE_TABLE = Routes(ROUTES, NotFoundHandler)
 
@@ -28,6 +29,8 @@ def by_tornado(path: str) -> Route:
     """The first pattern that matches, as Application would ask them."""
     request = cast(HTTPServerRequest, SimpleNamespace(path=path))
     for pattern, handler in ROUTES:
+        if pattern == "*":  # the target of OPTIONS *, which is no path
+            continue
         found = PathMatches(pattern.replace(".", r"\.")).match(request)
         if found is not None:
             return handler, tuple(found.get("path_args", ()))
@@ -54,11 +57,11 @@ def request_of(target: str, host: str | None) -> tuple[RequestStartLine, Request
     headers = RequestHeaders([] if host is None else [(b"Host", host.encode())])
     line = RequestStartLine("GET", target, "HTTP/1.1")
     connection = cast(Any, SimpleNamespace(address=Address("192.0.2.7"), server=None))
-    return line, headers, Exchange(connection, line, headers, True, False)
+    return line, headers, Exchange(connection, Head(line, headers, True, False, None), 0)
 
 
 @pytest.mark.parametrize("host", ["shop.example", "SHOP.example:8080", "[::1]:80", "127.0.0.1"])
-@pytest.mark.parametrize("target", ["/", "/api/order", "/a%20b"])
+@pytest.mark.parametrize("target", ["/", "/api/order", "/a%20b", "/?a=1&b", "/x?"])
 def test_a_plain_request_is_as_tornado_would_make_it(target: str, host: str) -> None:
     line, headers, exchange = request_of(target, host)
     made = new_request(line, headers, exchange, exchange.connection)
@@ -66,15 +69,13 @@ def test_a_plain_request_is_as_tornado_would_make_it(target: str, host: str) -> 
         connection=exchange, server_connection=exchange.connection, start_line=line, headers=headers
     )
     assert type(made) is PlainRequest
-    for name in set(vars(wanted)) - {"_start_time"}:
+    for name in set(vars(wanted)) - {"_start_time", "arguments", "query_arguments"}:
         assert getattr(made, name) == getattr(wanted, name), name
     assert made.request_time() < 60
     assert made.full_url() == wanted.full_url()
 
 
-@pytest.mark.parametrize(
-    ("target", "host"), [("/?a=1", "shop.example"), ("/", "shop_é.example"), ("/", "a b")]
-)
+@pytest.mark.parametrize(("target", "host"), [("/?a=1", ""), ("/", "shop_é.example"), ("/", "a b")])
 def test_all_others_are_left_to_tornado(target: str, host: str) -> None:
     line, headers, exchange = request_of(target, host)
     with suppress(HTTPInputError):

@@ -71,8 +71,16 @@ class Sink:
     def close(self) -> None:
         self.closed.set()
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def set_write_buffer_limits(self, high: int) -> None:
         """Nothing."""
+
+    def pause_reading(self) -> None:
+        """Nothing."""
+
+    resume_reading = pause_reading
 
 
 @pytest.fixture

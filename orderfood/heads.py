@@ -1,0 +1,156 @@
+"""The head of a request: from its bytes to method, target, headers, and how its body is framed.
+
+The parser is C: httptools (llhttp, Node's parser). It is given whole heads and not one byte more,
+so that what it would make of bodies, upgrades and CONNECT does not matter: where a request ends is
+decided in framing.py alone. Where it and Tornado's parser differ, the stricter counts: a request
+that Tornado would refuse is refused here, too.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
+
+import httptools
+from tornado.httputil import HTTPHeaders, RequestStartLine
+
+from orderfood.framing import Body, BodyRefused, body_of
+
+T = TypeVar("T")
+
+_VERSIONS = {b"HTTP/1.0": "HTTP/1.0", b"HTTP/1.1": "HTTP/1.1"}
+_BLANKS = b" \t"
+_LONGEST_KEPT_NAME = 40
+
+
+class HeadRefused(Exception):
+    """What should be a head is none, or says two things about where its body ends."""
+
+
+class RequestHeaders(HTTPHeaders):
+    """The headers as they came, made into Tornado's only when somebody wants more than to look one
+    up: most requests are answered before that."""
+
+    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+        lowered: dict[str, str] = {}
+        for key, value in raw:
+            name = _lower_name(key) if len(key) <= _LONGEST_KEPT_NAME else _lower(key)
+            if name in lowered:
+                lowered = _joined(raw)
+                break
+            lowered[name] = value.decode("latin-1")
+        self.lowered = lowered
+        """Their values by lower-case name; those of one name are joined by commas."""
+
+    def __getattr__(self, name: str) -> object:
+        if name not in ("_as_list", "_combined_cache"):
+            raise AttributeError(name)
+        super().__init__()
+        for key, value in self._raw:
+            self.add(key.decode("latin-1"), value.decode("latin-1"))
+        return self.__dict__[name]
+
+    def __bool__(self) -> bool:
+        return True  # asked of every request; counting them would make them all
+
+    def __getitem__(self, name: str) -> str:
+        if "_as_list" in self.__dict__:
+            return super().__getitem__(name)
+        return self.lowered[name.lower()]
+
+    def __contains__(self, name: object) -> bool:
+        if "_as_list" in self.__dict__:
+            return super().__contains__(name)
+        return isinstance(name, str) and name.lower() in self.lowered
+
+    def get(self, name: str, default: T | None = None) -> str | T | None:  # type: ignore[override]
+        if "_as_list" in self.__dict__:
+            return super().get(name, default)
+        return self.lowered.get(name.lower(), default)
+
+
+def _joined(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    values: dict[str, list[str]] = {}
+    for key, value in raw:
+        values.setdefault(_lower(key), []).append(value.decode("latin-1"))
+    return {name: ",".join(texts) for name, texts in values.items()}
+
+
+def _lower(name: bytes) -> str:
+    return name.decode("latin-1").lower()
+
+
+_lower_name = lru_cache(maxsize=256)(_lower)
+"""For short names alone: what is kept here, a client chooses."""
+
+
+class Head(NamedTuple):
+    """A head that is sound. ``body`` is None where none follows; nothing of the connection is read
+    behind this request unless ``keep_alive``."""
+
+    start_line: RequestStartLine
+    headers: RequestHeaders
+    keep_alive: bool
+    expects: bool
+    """Whether the client waits for 100 Continue (RFC 9110, 10.1.1: not by HTTP/1.0)."""
+    body: Body | None
+
+
+class HeadParser:
+    """Parses heads, a whole one at a time; one is enough for all connections of a server."""
+
+    def __init__(self) -> None:
+        self._renew()
+
+    def _renew(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+
+    def parse(self, data: bytes) -> Head:
+        """``data`` is all of a head, with the empty line at its end. Raises HeadRefused."""
+        self._raw: list[tuple[bytes, bytes]] = []
+        self._keep_alive: bool | None = None
+        self._complete = False
+        try:
+            self._parser.feed_data(data)
+            head = self._head(data)
+        except httptools.HttpParserUpgrade:
+            head = self._head(data)
+            self._complete = False  # the parser would take what follows for another protocol
+        except (httptools.HttpParserError, HeadRefused):
+            self._renew()
+            raise HeadRefused from None
+        if not (self._complete and head.keep_alive):
+            self._renew()  # it waits for a body, or for the end of its connection
+        return head
+
+    def _head(self, data: bytes) -> Head:
+        # the parser has judged the three; but it also takes RTSP and ICE, and any number of blanks
+        line = data[: data.find(b"\r\n")].split(b" ")
+        version = _VERSIONS.get(line[-1])
+        if len(line) != 3 or version is None or self._keep_alive is None or line[0] == b"CONNECT":
+            raise HeadRefused
+        headers = RequestHeaders(self._raw)
+        lowered = headers.lowered
+        try:
+            body = body_of(lowered, version)
+        except BodyRefused:
+            raise HeadRefused from None
+        return Head(
+            RequestStartLine(line[0].decode("ascii"), line[1].decode("latin-1"), version),
+            headers,
+            self._keep_alive and "upgrade" not in lowered,
+            version == "HTTP/1.1" and lowered.get("expect", "").lower() == "100-continue",
+            body,
+        )
+
+    # --- from the parser; an exception in here would be lost in C ---
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._raw.append((name, value.strip(_BLANKS)))  # RFC 9110, 5.5
+
+    def on_headers_complete(self) -> None:
+        self._keep_alive = self._parser.should_keep_alive()
+
+    def on_message_complete(self) -> None:
+        self._complete = True

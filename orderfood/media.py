@@ -1,0 +1,49 @@
+"""Which bodies are taken: JSON in UTF-8, as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from orderfood.errors import UnsupportedMedia
+
+_CHARSETS = ("utf-8", "utf8")
+_COMMON_LENGTH = 100
+"""Up to this many characters a Content-Type's judgement is kept: what is kept, a client chooses."""
+
+
+def check_media(headers: Mapping[str, str], *, takes_body: bool) -> None:
+    """Judges Content-Type, its charset and Content-Encoding; the former two where the body is
+    looked at. A header that came twice counts once if its values are equal. Raises
+    UnsupportedMedia, which says which of the three it is."""
+    fault = _fault_of(headers.get("Content-Type") or "") if takes_body else None
+    if fault is not None:
+        raise UnsupportedMedia(fault)
+    coding = headers.get("Content-Encoding")
+    if coding and _values(coding) - {"identity", ""}:
+        raise UnsupportedMedia("the Content-Encoding must be identity or absent")
+
+
+def _fault_of(content_type: str) -> str | None:
+    short = len(content_type) <= _COMMON_LENGTH
+    return _kept_judgement(content_type) if short else _judge(content_type)
+
+
+def _judge(content_type: str) -> str | None:
+    values = _values(content_type) - {""}
+    if not values:
+        return None
+    kind, *parameters = (part.strip(" \t") for part in values.pop().split(";"))
+    if values or kind != "application/json":
+        return "the Content-Type must be application/json"
+    charsets = [p.partition("=")[2].strip('"') for p in parameters if p.startswith("charset=")]
+    if any(charset not in _CHARSETS for charset in charsets):
+        return "the charset must be UTF-8"
+    return None
+
+
+_kept_judgement = lru_cache(maxsize=256)(_judge)
+
+
+def _values(header: str) -> set[str]:
+    return {value.strip(" \t").lower() for value in header.split(",")}

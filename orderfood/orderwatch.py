@@ -1,0 +1,80 @@
+"""Whether orders can be stored while reads work, found out before a customer does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from storage import Storage
+from storage.errors import StorageError
+from storage.records import Obstacle
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 2.0
+"""How often the store is asked whether it would take an order, when none has shown it."""
+
+DOUBT_SECONDS = 0.5
+"""The least pause between two such questions, however many orders fail."""
+
+
+class OrderWatch:
+    """Knows what keeps orders from being stored: asked every CHECK_SECONDS, and sooner once an
+    order has failed. An order that was stored is an answer, too."""
+
+    def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._stored_at = float("-inf")
+        self._doubted = asyncio.Event()
+        self.obstacle: Obstacle | None = None
+        """What keeps orders from being stored; None when nothing is known to."""
+
+    def stored(self) -> None:
+        """An order was stored."""
+        self._stored_at = self._clock()
+        if self.obstacle is not None:
+            self._found(None)
+
+    def failed(self) -> None:
+        """An order was not stored, for whatever reason the store has."""
+        self._stored_at = float("-inf")
+        self._doubted.set()
+
+    async def check(self) -> None:
+        """Asks the store, unless an order has just shown it. A store that does not answer leaves
+        what is known as it is: /ready says that it does not."""
+        if self._clock() - self._stored_at < CHECK_SECONDS:
+            return
+        with suppress(StorageError):
+            self._found(await self._storage.find_obstacle())
+
+    def _found(self, obstacle: Obstacle | None) -> None:
+        """Says it once, and once when it has ended."""
+        if obstacle is self.obstacle:
+            return
+        self.obstacle = obstacle
+        if obstacle is None:
+            logger.info("orders can be stored again")
+        else:
+            logger.warning("no order can be stored, while reads work: %s", MEANINGS[obstacle])
+
+    async def run(self) -> None:
+        """Checks for ever."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._doubted.wait()
+            self._doubted.clear()
+            await self.check()
+            await asyncio.sleep(DOUBT_SECONDS)
+
+
+MEANINGS = {
+    Obstacle.READ_ONLY: "the store is read-only",
+    Obstacle.FULL: "the store is full",
+    Obstacle.NOT_PERMITTED: "the database's role is not permitted to store orders",
+}
