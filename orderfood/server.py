@@ -25,11 +25,6 @@ from orderfood.tornado_server import TornadoServer
 
 logger = logging.getLogger(__name__)
 
-LIMITS = Limits()
-"""A head of 16 KiB is generous for an API and small enough to hold for many clients. A connection
-may be silent for 75 s, longer than the 60 s for which load balancers usually keep theirs, so that
-they and not we end it."""
-
 BACKLOG = 1024
 """Connections that the kernel holds until they are accepted."""
 
@@ -41,10 +36,14 @@ class ListenError(Exception):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises ListenError."""
+    """A socket that listens; on ``::`` for both families. Raises ListenError."""
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listening = socket.create_server(
+            (host, port),
+            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
+            backlog=BACKLOG,
+            dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
+        )
     except OSError as error:
         raise ListenError(f"cannot listen on {host} port {port}: {error.strerror}") from error
     listening.setblocking(False)
@@ -63,10 +62,11 @@ class Server:
     def __init__(self, app: HTTPServerConnectionDelegate, context: Context) -> None:
         self._context = context
         self._http: TornadoServer | HttpToolsServer
+        limits = Limits(idle_seconds=context.settings.idle_seconds)
         if context.settings.http_server == "tornado":
-            self._http = TornadoServer(app, LIMITS)
+            self._http = TornadoServer(app, limits)
         else:
-            self._http = HttpToolsServer(app, LIMITS)
+            self._http = HttpToolsServer(app, limits)
 
     async def listen(self, listening: socket.socket) -> None:
         """Serves on a socket that is bound."""

@@ -59,6 +59,7 @@ class Settings:
     cors_allowed_origins: tuple[str, ...]
     """Origins as browsers send them, or ``("*",)``."""
     drain_seconds: float
+    idle_seconds: float
     http_server: HTTPServerName
     workers: int
     metrics_folder: str
@@ -122,6 +123,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         log_format=read("LOG_FORMAT", _log_format),
         cors_allowed_origins=read("CORS_ALLOWED_ORIGINS", _origins),
         drain_seconds=read("DRAIN_SECONDS", _seconds),
+        idle_seconds=read("IDLE_SECONDS", _seconds_from_one),
         http_server=read("HTTP_SERVER", _http_server),
         workers=read("WORKERS", _workers_of(environ)),
         metrics_folder=environ.get(METRICS_FOLDER, ""),
@@ -248,7 +250,7 @@ _SETTINGS = {
     ),
     "HOST": _Setting(
         "127.0.0.1",
-        "the address where order-food listens",
+        "the address where order-food listens; :: is all addresses of both families",
         "a host name or an IP address, without a port",
     ),
     "PORT": _Setting(
@@ -300,6 +302,12 @@ _SETTINGS = {
         " when no connection is open); requests in flight get at most as long again. SIGINT"
         " skips the wait",
         _SECONDS,
+    ),
+    "IDLE_SECONDS": _Setting(
+        "75",
+        "how long a connection may be silent between two requests; to be longer than the load"
+        " balancer keeps its own, so that it and not the server ends them",
+        "a number of seconds from 1 to 86400, such as 75 or 620",
     ),
     "HTTP_SERVER": _Setting(
         "httptools",
@@ -386,6 +394,13 @@ def _whole_number(least: int, most: int) -> Callable[[str], int]:
 def _seconds(value: str) -> float:
     seconds = float(_matching(r"[0-9]{1,5}(\.[0-9]{1,9})?", value))
     if seconds > 86400:
+        raise ValueError
+    return seconds
+
+
+def _seconds_from_one(value: str) -> float:
+    seconds = _seconds(value)
+    if seconds < 1:
         raise ValueError
     return seconds
 

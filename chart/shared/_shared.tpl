@@ -190,7 +190,7 @@ checksum/storage: {{ include "orderfood.secret" . | sha256sum }}
 {{- end }}
 {{- end -}}
 
-{{/* A container of one of the three programs, from {root, name, image, fixtures (does it read them?)}. */}}
+{{/* A container of one of the three programs, from {root, name, image, fixtures (does it read them?), host?}. */}}
 {{- define "orderfood.container" -}}
 name: {{ .name }}
 {{ include "orderfood.image" .image }}
@@ -199,6 +199,9 @@ env:
     valueFrom:
       secretKeyRef:
         {{- include "orderfood.storageSecret" .root | nindent 8 }}
+  {{- with .host }}
+  - {name: HOST, value: {{ quote . }}}
+  {{- end }}
   {{- include "orderfood.podEnv" .root | nindent 2 }}
   {{- range $name, $value := .root.Values.env }}
   {{- $text := ternary $value (toJson $value) (kindIs "string" $value) }}

@@ -75,6 +75,7 @@ ENV: Schema = {
         **dict.fromkeys(SETTINGS, SETTING),
         "STORAGE_WAIT_SECONDS": SECONDS,
         "DRAIN_SECONDS": SECONDS,
+        "IDLE_SECONDS": SECONDS,
     },
     "patternProperties": {"^OTEL_[A-Z_]+$": SETTING},
     "additionalProperties": False,
@@ -149,6 +150,7 @@ INIT_CONTAINER = closed({"enabled": FLAG, "image": IMAGE})
 ORDER_FOOD = {
     **PROGRAM,
     "replicaCount": COUNT,
+    "host": {"type": "string", "pattern": "^[0-9A-Za-z_.:-]+$"},
     "initContainers": closed({"databaseMigration": INIT_CONTAINER, "databaseLoad": INIT_CONTAINER}),
     "persistence": closed(CLAIM),
     "topologySpread": closed(

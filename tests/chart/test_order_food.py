@@ -253,3 +253,12 @@ def test_a_test_pod_is_not_taken_for_one_of_the_service() -> None:
     selected = one(documents, "Service")["spec"]["selector"]
     labels = one(documents, "Pod")["metadata"]["labels"]
     assert not selected.items() <= labels.items()
+
+
+def test_where_the_pods_listen_is_a_value() -> None:
+    def host(values: dict[str, object]) -> list[str]:
+        found = containers(render("order-food", values))["Deployment", "order-food"]
+        return [one["value"] for one in found["env"] if one["name"] == "HOST"]
+
+    assert host({}) == ["0.0.0.0"]
+    assert host({"host": "::"}) == ["::"]

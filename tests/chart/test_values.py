@@ -62,6 +62,8 @@ CHANGED: dict[str, object] = {
     "auth.username": "other",
     "auth.database": "other",
     "ingress.path": "/shop",
+    "ingress.host": "shop.example",
+    "host": "::",
     "autoscaling.minReplicas": 5,
 }
 """Another value that the schema allows, where it is not clear by its type."""
