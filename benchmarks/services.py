@@ -195,6 +195,7 @@ def count_in_file(path: str) -> int:
 
 
 def count_in_metrics(port: int) -> int:
+    time.sleep(1.0)  # an exposition is shared for a second
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     return sum(int(float(line.split()[-1])) for line in lines if line.startswith("orders_placed_"))

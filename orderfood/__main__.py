@@ -20,6 +20,7 @@ from orderfood.couponfiles import coupon_codes
 from orderfood.front import Front
 from orderfood.handlers import Context
 from orderfood.logs import say
+from orderfood.metrics_port import metrics_served, told
 from orderfood.observed import ObservedStorage
 from orderfood.observer import RequestObserver
 from orderfood.program import Program, require_schema, run_program, storage_of
@@ -63,12 +64,13 @@ async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
     async with storage_of(settings) as inner:
         await prepare_storage(inner, settings)
         context = new_context(settings, inner)
-        async with background(context):
+        handed = worker.metrics if worker else None
+        async with background(context), metrics_served(context, handed) as metrics:
             tracer = request_tracer(settings)
             front = Front(build_app(context, tracer), context, tracer)
             server = Server(front, context)
             spare_the_collector()
-            await listen(server, settings, worker)
+            await listen(server, settings, worker, metrics)
             await serve_until_signal(server, settings.drain_seconds)
             if context.observer.access_log is not None:
                 context.observer.access_log.flush()
@@ -91,7 +93,9 @@ def spare_the_collector() -> None:
     gc.set_threshold(YOUNG_OBJECTS, 10, 10)
 
 
-async def listen(server: Server, settings: Settings, worker: Worker | None) -> None:
+async def listen(
+    server: Server, settings: Settings, worker: Worker | None, more: dict[str, str]
+) -> None:
     """Listens, and says so: to the person who started this, or to the supervisor. Raises
     ListenError."""
     if worker is not None:
@@ -101,7 +105,7 @@ async def listen(server: Server, settings: Settings, worker: Worker | None) -> N
     listening = bind(settings.host, settings.port)
     url = url_of(listening, settings.host)
     await server.listen(listening)
-    say(logger, f"order-food listens on {url}", url=url)
+    say(logger, f"order-food listens on {url}{told(more)}", url=url, **more)
 
 
 def new_context(settings: Settings, inner: Storage) -> Context:

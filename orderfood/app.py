@@ -27,22 +27,35 @@ ROUTES: list[tuple[str, type[ApiHandler]]] = [
     (r"*", handlers.EverythingHandler),
     (r"/health", handlers.HealthHandler),
     (r"/ready", handlers.ReadyHandler),
-    (r"/metrics", handlers.MetricsHandler),
 ]
+
+METRICS: list[tuple[str, type[ApiHandler]]] = [(r"/metrics", handlers.MetricsHandler)]
+"""On the same port as all others, unless they have one of their own."""
 
 
 def build_app(context: Context, tracer: RequestTracer | None = None) -> Application:
     """The application; it holds no state but ``context``."""
-    return _Application(tracer, log_function=_log, context=context)
+    routes = ROUTES if context.settings.metrics_port is not None else ROUTES + METRICS
+    return _Application(routes, tracer, log_function=_log, context=context)
+
+
+def build_metrics_app(context: Context) -> Application:
+    """What is served on the metrics' own port."""
+    return _Application(METRICS, None, log_function=_log, context=context)
 
 
 class _Application(Application):
     """Picks the handler with a span around it for requests that are traced; Front has asked."""
 
-    def __init__(self, tracer: RequestTracer | None, **settings: Any) -> None:
+    def __init__(
+        self,
+        routes: list[tuple[str, type[ApiHandler]]],
+        tracer: RequestTracer | None,
+        **settings: Any,
+    ) -> None:
         super().__init__(**settings)
         self._tracer = tracer
-        self._routes = Routes(ROUTES, handlers.NotFoundHandler)
+        self._routes = Routes(routes, handlers.NotFoundHandler)
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection

@@ -47,6 +47,7 @@ from orderfood.responses import (
 )
 from orderfood.service import CREATE_ORDER, READ_ORDER, Shop
 from orderfood.settings import Settings
+from orderfood.shared import Shared
 from orderfood.wire import Encoded
 from storage import SCHEMA_VERSION
 from storage import errors as stored
@@ -62,6 +63,9 @@ MAX_KEPT_BODY = 64 * 1024
 
 WARN_SECONDS = 5.0
 """How often the same failure of the store is logged."""
+
+PROBES = 2
+"""How often a second the store is asked whether it answers, however many want to know."""
 
 MAX_WARNED = 100
 """How many different failures are remembered for that."""
@@ -85,6 +89,8 @@ class Context:
     """Told of each request when it begins and when it has ended."""
     watch: OrderWatch | None = None
     """Knows whether orders can be stored."""
+    readiness: Shared[str | None] = field(default_factory=lambda: Shared(PROBES))
+    """What a probe of the store has found."""
     draining: bool = False
     active: int = 0
     """Requests in flight."""
@@ -828,6 +834,10 @@ async def not_ready(context: Context) -> str | None:
     """Why no requests should be sent here; None when they should."""
     if context.draining:
         return "the server is draining"
+    return await context.readiness.get(lambda: _probe(context))
+
+
+async def _probe(context: Context) -> str | None:
     try:
         version = await context.shop.storage.get_schema_version()
         snapshot = await context.shop.catalogue.refresh()

@@ -27,6 +27,7 @@ from orderfood.logs import log_writer
 from orderfood.orderwatch import OrderWatch
 from orderfood.process import ProcessFigures, read_process
 from orderfood.settings import Settings
+from orderfood.shared import Shared
 from storage import Storage
 from storage.records import Coupon, CouponKind, Obstacle, Order
 
@@ -36,6 +37,9 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 BYTES = (0, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576)
 SAMPLE_SECONDS = 1.0
 """How often gauges are brought up to date where several processes share their counts."""
+
+EXPOSITIONS = 1
+"""How often a second one is made: it costs as much as dozens of orders."""
 
 MONEY = (5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 ORDERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -138,6 +142,7 @@ class Metrics:
         self._active: Tally[tuple[str, str]] = Tally()
         self._of_request: dict[tuple[str, str, int], _OfRequest] = {}
         self._process = ProcessFigures()
+        self._exposition: Shared[bytes] = Shared(EXPOSITIONS)
         self._define_http()
         self._define_business()
         self._define_operation()
@@ -372,7 +377,11 @@ class Metrics:
         self._start.set(figures.start_time)
 
     async def expose(self) -> bytes:
-        """All metrics as text, made on a thread: there may be many."""
+        """All metrics as text, made once a second for all who ask."""
+        return await self._exposition.get(self._expose)
+
+    async def _expose(self) -> bytes:
+        """On a thread: there may be many."""
         self.sample()
         return await asyncio.to_thread(generate_latest, self._all())
 

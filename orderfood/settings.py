@@ -70,6 +70,8 @@ class Settings:
     """None when wrong keys and unknown coupon codes are not limited."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     enable_metrics: bool
+    metrics_port: int | None
+    """None when the metrics have no port of their own."""
     jaeger_endpoint: str = field(repr=False)
     """Empty when spans do not go there."""
     jaeger_is_assumed: bool
@@ -109,12 +111,14 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         return _read(environ, name, parse)
 
     jaeger_endpoint = read("JAEGER_ENDPOINT", _endpoint)
+    enable_metrics = read("ENABLE_METRICS", _boolean)
+    port, metrics_port = read("PORT", _port), read("METRICS_PORT", _port_or_none)
     return Settings(
         storage_url=read("STORAGE_URL", _storage_url),
         storage_pool_size=read("STORAGE_POOL_SIZE", _whole_number(1, 1000)),
         storage_wait_seconds=read("STORAGE_WAIT_SECONDS", _seconds),
         host=read("HOST", _host),
-        port=read("PORT", _whole_number(0, 65535)),
+        port=port,
         fixtures_dir=read("FIXTURES_DIR", _folder),
         spool_dir=read("SPOOL_DIR", _folder_or_none),
         environment=read("ENVIRONMENT", _label),
@@ -130,7 +134,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         rate_limit=read("RATE_LIMIT", _rate_limit),
         abuse_limit=read("ABUSE_LIMIT", _rate_limit),
         trusted_proxies=read("TRUSTED_PROXIES", _networks),
-        enable_metrics=read("ENABLE_METRICS", _boolean),
+        enable_metrics=enable_metrics,
+        metrics_port=metrics_port if enable_metrics and metrics_port != (port or None) else None,
         jaeger_endpoint=jaeger_endpoint,
         jaeger_is_assumed="JAEGER_ENDPOINT" not in environ,
         span_exporter=_span_exporter(environ, jaeger_endpoint),
@@ -341,6 +346,12 @@ _SETTINGS = {
     "ENABLE_METRICS": _Setting(
         "true", "whether order-food counts and serves GET /metrics; false: 404", "true or false"
     ),
+    "METRICS_PORT": _Setting(
+        "the same as PORT",
+        "a port of its own for GET /metrics, which then is 404 on PORT; 0 is any free one",
+        "a whole number from 0 to 65535",
+        lambda: "",
+    ),
     "JAEGER_ENDPOINT": _Setting(
         "http://localhost:14268/api/traces",
         "where spans go, as thrift over HTTP; set and empty: nowhere. OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -389,6 +400,14 @@ def _whole_number(least: int, most: int) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def _port(value: str) -> int:
+    return _whole_number(0, 65535)(value)
+
+
+def _port_or_none(value: str) -> int | None:
+    return _port(value) if value else None
 
 
 def _seconds(value: str) -> float:

@@ -16,10 +16,11 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from orderfood.logs import say
+from orderfood.metrics_port import metrics_socket, metrics_url, told
 from orderfood.server import bind, received_signals, url_of
 from orderfood.settings import Settings, worker_environment
 
@@ -38,12 +39,23 @@ class WorkerFailed(Exception):
 
 async def supervise(settings: Settings) -> None:
     """Runs ``settings.workers`` workers until a signal comes. Raises ListenError, WorkerFailed."""
-    with bind(settings.host, settings.port) as listening, _metrics_folder() as folder:
-        supervisor = _Supervisor(settings, listening, folder)
+    with (
+        bind(settings.host, settings.port) as listening,
+        metrics_socket(settings) as metrics,
+        _metrics_folder() as folder,
+    ):
+        supervisor = _Supervisor(settings, [listening, *([metrics] if metrics else [])], folder)
         signals = received_signals()
         await supervisor.start()
         url = url_of(listening, settings.host)
-        say(logger, f"order-food listens on {url}", url=url, workers=settings.workers)
+        more = metrics_url(settings, metrics)
+        say(
+            logger,
+            f"order-food listens on {url}{told(more)}",
+            url=url,
+            workers=settings.workers,
+            **more,
+        )
         await supervisor.pass_on(await signals.get())
         while not await supervisor.ended(signals):
             pass
@@ -60,7 +72,7 @@ def _metrics_folder() -> Iterator[str]:
 
 
 class _Supervisor:
-    def __init__(self, settings: Settings, listening: socket.socket, folder: str) -> None:
+    def __init__(self, settings: Settings, listening: Sequence[socket.socket], folder: str) -> None:
         self._settings = settings
         self._listening = listening
         self._folder = folder
@@ -119,12 +131,12 @@ class _Supervisor:
             logger.warning("worker %d ended with code %d: starting another", process.pid, code)
 
     async def _spawn(self, control: socket.socket) -> asyncio.subprocess.Process:
-        fds = (self._listening.fileno(), control.fileno())
+        fds = [each.fileno() for each in (control, *self._listening)]
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "orderfood",
-            f"--worker={fds[0]},{fds[1]}",
+            f"--worker={','.join(map(str, fds))}",
             pass_fds=fds,
             env=worker_environment(self._folder),
             start_new_session=True,  # Ctrl-C on a terminal is for the supervisor to pass on
@@ -159,12 +171,13 @@ class _Supervisor:
 
 
 class Worker:
-    """The worker's side: the sockets it was handed."""
+    """The worker's side: the sockets it was handed, perhaps one for the metrics, too."""
 
     def __init__(self, fds: str) -> None:
-        listening, control = (int(fd) for fd in fds.split(","))
-        self.listening = socket.socket(fileno=listening)
-        self._control = socket.socket(fileno=control)
+        self._control, self.listening, *more = (
+            socket.socket(fileno=int(fd)) for fd in fds.split(",")
+        )
+        self.metrics = more[0] if more else None
         self._control.setblocking(False)
 
     def listens(self) -> None:

@@ -76,6 +76,7 @@ ENV: Schema = {
         "STORAGE_WAIT_SECONDS": SECONDS,
         "DRAIN_SECONDS": SECONDS,
         "IDLE_SECONDS": SECONDS,
+        "METRICS_PORT": {"type": ["string", "integer"], "pattern": "^([1-9][0-9]{0,4})?$"},
     },
     "patternProperties": {"^OTEL_[A-Z_]+$": SETTING},
     "additionalProperties": False,
@@ -182,7 +183,12 @@ ORDER_FOOD = {
         }
     ),
     "networkPolicy": closed(
-        {"enabled": FLAG, "from": LIST_OF_KUBERNETES, "egress": LIST_OF_KUBERNETES}
+        {
+            "enabled": FLAG,
+            "from": LIST_OF_KUBERNETES,
+            "metricsFrom": LIST_OF_KUBERNETES,
+            "egress": LIST_OF_KUBERNETES,
+        }
     ),
     "ingress": closed(
         {

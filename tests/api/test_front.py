@@ -71,6 +71,7 @@ def test_every_way_logs_and_counts_the_same(servers: dict[str, RunningServer], p
         with connect(server.url) as client:
             before = counted(client.get("/metrics").body.decode())
             client.get(path, **{"X-Request-ID": id_})
+            time.sleep(1.0)  # an exposition is shared for a second
             after = counted(client.get("/metrics").body.decode())
         line = server.wait_for_request(id_)
         for name in ("timestamp", "duration_ms", "request_id"):

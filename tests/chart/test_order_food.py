@@ -262,3 +262,45 @@ def test_where_the_pods_listen_is_a_value() -> None:
 
     assert host({}) == ["0.0.0.0"]
     assert host({"host": "::"}) == ["::"]
+
+
+def test_the_metrics_have_a_port_that_only_prometheus_reaches() -> None:
+    documents = render("order-food", example("order-food-production"))
+    container = containers(documents)["Deployment", "order-food"]
+    assert {"name": "METRICS_PORT", "value": "8081"} in container["env"]
+    assert {"name": "metrics", "containerPort": 8081} in container["ports"]
+    assert [port["targetPort"] for port in one(documents, "Service")["spec"]["ports"]] == ["http"]
+    assert "metrics" not in json.dumps(one(documents, "Ingress"))
+    rules = one(documents, "NetworkPolicy")["spec"]["ingress"]
+    assert [rule["ports"] for rule in rules] == [
+        [{"port": "http", "protocol": "TCP"}],
+        [{"port": "metrics", "protocol": "TCP"}],
+    ]
+    assert "observability" not in json.dumps(rules[0])
+    assert "observability" in json.dumps(rules[1])
+    [endpoint] = one(documents, "ServiceMonitor")["spec"]["endpoints"]
+    assert endpoint == {"targetPort": "metrics", "path": "/metrics", "interval": "15s"}
+
+
+def test_a_policy_opens_the_metrics_to_nobody_by_itself() -> None:
+    documents = render("order-food", nested("networkPolicy.enabled", True))
+    [rule] = one(documents, "NetworkPolicy")["spec"]["ingress"]
+    assert rule == {"ports": [{"port": "http", "protocol": "TCP"}]}
+
+
+@pytest.mark.parametrize(
+    "env", [{"METRICS_PORT": ""}, {"METRICS_PORT": 8080}, {"ENABLE_METRICS": "false"}]
+)
+def test_metrics_without_a_port_of_their_own(env: dict[str, Any]) -> None:
+    values = merge(example("order-food-production"), {"env": env})
+    documents = render("order-food", values)
+    ports = containers(documents)["Deployment", "order-food"]["ports"]
+    assert ports == [{"name": "http", "containerPort": 8080}]
+    assert len(one(documents, "NetworkPolicy")["spec"]["ingress"]) == 1
+    [endpoint] = one(documents, "ServiceMonitor")["spec"]["endpoints"]
+    assert endpoint["port"] == "http"
+
+
+def test_production_brakes_who_guesses() -> None:
+    env = example("order-food-production")["env"]
+    assert env.keys() >= {"ABUSE_LIMIT", "TRUSTED_PROXIES"}

@@ -18,6 +18,12 @@
 {{- add .Values.preStopSeconds (mul 2 (ceil (float64 .Values.env.DRAIN_SECONDS))) 10 -}}
 {{- end -}}
 
+{{/* The metrics' own port; nothing where they have none. */}}
+{{- define "order-food.metricsPort" -}}
+{{- $port := toString (.Values.env.METRICS_PORT | default "") -}}
+{{- if and (ne (toString .Values.env.ENABLE_METRICS) "false") (ne $port "8080") -}}{{ $port }}{{- end -}}
+{{- end -}}
+
 {{- define "order-food.serviceAccount" -}}
 {{- .Values.serviceAccount.name | default (ternary (include "orderfood.fullname" .) "default" .Values.serviceAccount.create) -}}
 {{- end -}}

@@ -1,0 +1,51 @@
+"""A port of its own for GET /metrics, which tells the shop's turnover to whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from socket import socket
+
+from orderfood.app import build_metrics_app
+from orderfood.handlers import Context
+from orderfood.server import Server, bind, url_of
+from orderfood.settings import Settings
+
+
+@contextmanager
+def metrics_socket(settings: Settings) -> Iterator[socket | None]:
+    """What listens on that port; None where the metrics have none. Raises ListenError."""
+    if settings.metrics_port is None:
+        yield None
+        return
+    with bind(settings.host, settings.metrics_port) as listening:
+        yield listening
+
+
+def metrics_url(settings: Settings, listening: socket | None) -> dict[str, str]:
+    """Where the metrics are, for the line that says where the program listens."""
+    return {} if listening is None else {"metrics": f"{url_of(listening, settings.host)}/metrics"}
+
+
+def told(more: dict[str, str]) -> str:
+    """The same in words."""
+    return "".join(f", {name} on {url}" for name, url in more.items())
+
+
+@asynccontextmanager
+async def metrics_served(
+    context: Context, handed: socket | None = None
+) -> AsyncIterator[dict[str, str]]:
+    """Serves them as long as the block, on a socket that was handed over or that is opened here:
+    a drain is watched to its end. Yields their URL. Raises ListenError."""
+    settings = context.settings
+    with nullcontext(handed) if handed else metrics_socket(settings) as listening:
+        if listening is None:
+            yield {}
+            return
+        server = Server(build_metrics_app(context), context)
+        await server.listen(listening)
+        try:
+            yield metrics_url(settings, listening)
+        finally:
+            await server.stop(0)
