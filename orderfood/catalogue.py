@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from typing import TypeVar
 
-from orderfood.coupons import fold_code
 from orderfood.deadlines import CALL_SECONDS, Deadlines, leave_request
-from orderfood.wire import Encoded, encode_product, encode_products
+from orderfood.wire import Encoded, encode_bytes, encode_product, encode_product_list
 from storage import Storage
 from storage.errors import StorageError
 from storage.records import ApiKey, Coupon, Product, User, VersionedCatalogue
+
+Entry = TypeVar("Entry")
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,13 @@ PROBE_INTERVAL = 0.4
 """Seconds between two probes: one may fail or be late and nothing served is too old."""
 
 
+PORTION = 200
+"""Entries that are worked on before requests get their turn: about a millisecond."""
+
+KEPT_COUPONS = 10_000
+"""How many coupons a snapshot keeps of those that were asked for."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """One version of the catalogue, with what requests look up in it."""
@@ -34,29 +42,57 @@ class Snapshot:
     loaded_at: datetime | None
     products: Mapping[str, Product]
     keys: Mapping[str, tuple[User, ApiKey]]
-    coupons: Mapping[bytes, Coupon]
     file_coupon: Coupon | None
-    encoded: Mapping[str, Encoded]
+    menu: Encoded
+    """All products, ready to send."""
+    coupons: dict[bytes, Coupon] = field(default_factory=dict)
+    """Those that were asked for, by their folded codes; there may be too many for memory."""
+    _encoded: dict[str, Encoded] = field(default_factory=dict)
 
-    @cached_property
-    def menu(self) -> Encoded:
-        """All products, ready to send."""
-        return encode_products(tuple(self.products.values()))
+    def encoded(self, id_: str) -> Encoded | None:
+        """One product, ready to send; made when it is first asked for."""
+        found = self._encoded.get(id_)
+        if found is None and (product := self.products.get(id_)) is not None:
+            found = self._encoded[id_] = encode_product(product)
+        return found
+
+    def keep_coupon(self, folded: bytes, coupon: Coupon) -> None:
+        """Remembers a coupon of this version; when there are too many, the first are forgotten."""
+        if len(self.coupons) >= KEPT_COUPONS:
+            del self.coupons[next(iter(self.coupons))]
+        self.coupons[folded] = coupon
 
 
-def build_snapshot(stored: VersionedCatalogue) -> Snapshot:
-    """The look-up tables of one version; products keep their order by id."""
+async def build_snapshot(stored: VersionedCatalogue) -> Snapshot:
+    """The look-up tables of one version; products keep their order by id.
+
+    It is made in portions, between which requests are answered, and on a thread where that does
+    without Python: a second thread of Python would hold them up for longer than the work takes.
+    """
     catalogue = stored.catalogue
-    products = {str(product.id): product for product in catalogue.products}
+    products: dict[str, Product] = {}
+    pieces: list[bytes] = []
+    async for portion in _portions(catalogue.products):
+        products.update((str(product.id), product) for product in portion)
+        pieces.append(encode_product_list(portion))
+    keys: dict[str, tuple[User, ApiKey]] = {}
+    async for some in _portions(catalogue.users):
+        keys.update((key.hash, (user, key)) for user in some for key in user.keys)
     return Snapshot(
         version=stored.version,
         loaded_at=stored.loaded_at,
         products=products,
-        keys={key.hash: (user, key) for user in catalogue.users for key in user.keys},
-        coupons={fold_code(coupon.code): coupon for coupon in catalogue.coupons},
+        keys=keys,
         file_coupon=catalogue.file_coupon,
-        encoded={id_: encode_product(product) for id_, product in products.items()},
+        menu=await asyncio.to_thread(encode_bytes, b"[" + b",".join(pieces) + b"]"),
     )
+
+
+async def _portions(entries: Sequence[Entry]) -> AsyncIterator[Sequence[Entry]]:
+    """Portions of what may be many, with a pause after each."""
+    for begin in range(0, len(entries), PORTION):
+        yield entries[begin : begin + PORTION]
+        await asyncio.sleep(0)
 
 
 def _look_at(probe: asyncio.Task[Snapshot]) -> None:
@@ -117,7 +153,9 @@ class CatalogueCache:
         version = await self._storage.get_catalogue_version()
         snapshot = self._snapshot
         if snapshot is None or snapshot.version != version:
-            snapshot = build_snapshot(await self._storage.read_catalogue())
+            # until the new version is there the old one counts as confirmed by this probe
+            self._probed_at = began
+            snapshot = await build_snapshot(await self._storage.read_catalogue(coupons=False))
             logger.info("catalogue version %d", snapshot.version)
             self._on_change(snapshot)
         self._snapshot, self._probed_at = snapshot, began

@@ -8,6 +8,9 @@ from datetime import datetime
 from orderfood.errors import FieldError, Unprocessable
 from storage.records import Coupon, CouponKind, OrderLine
 
+MAX_CODE = 100
+"""How many characters a coupon's code has at most."""
+
 MIN_FILE_CODE = 8
 MAX_FILE_CODE = 10
 """How many characters a code of the coupon files has."""

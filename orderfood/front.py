@@ -79,7 +79,7 @@ class Front(HTTPServerConnectionDelegate):
             return None
         if path in ("/api/product", _PREFIX):
             return LIST, snapshot.menu
-        product = snapshot.encoded.get(path.removeprefix(_PREFIX))
+        product = snapshot.encoded(path.removeprefix(_PREFIX))
         return None if product is None else (ONE, product)
 
 

@@ -671,7 +671,7 @@ class ProductHandler(ApiHandler):
             error = FieldError("productId", "must be a canonical decimal int64")
             raise InvalidRequest("path", "the product id is not valid", (error,))
         snapshot = await self.context.shop.catalogue.get()
-        encoded = snapshot.encoded.get(str(product_id))
+        encoded = snapshot.encoded(str(product_id))
         if encoded is None:
             raise HTTPError(404)
         self.write_encoded(encoded)

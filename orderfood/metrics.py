@@ -57,7 +57,7 @@ REFUSALS = (
 """Why an order may be refused: counted from zero, so that the first one is seen, too."""
 
 OPERATIONS = (
-    "add_order", "cancel_order", "delete_expired_keys", "find_file_code", "find_obstacle",
+    "add_order", "cancel_order", "delete_expired_keys", "find_coupon", "find_obstacle",
     "find_order_by_key",
     "get_catalogue_version", "get_coupon_uses",
     "get_order", "get_schema_version", "list_orders", "read_catalogue",

@@ -21,6 +21,7 @@ from storage.records import (
     AppliedMigration,
     Catalogue,
     CouponLimits,
+    FoundCoupon,
     IdempotencyKey,
     LoadReport,
     Migration,
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from orderfood.metrics import Metrics
 
 T = TypeVar("T")
+
+READ_CALLS = 12
+"""How many calls' time reading the catalogue may take: it is a call for each portion. No request
+waits longer for it than for anything else."""
 
 OUTCOMES = (NotFound, Conflict)
 """What a storage raises to answer, rather than to say that it failed."""
@@ -53,28 +58,32 @@ class ObservedStorage(Storage):
         self._inner = inner
         self.deadlines = Deadlines(call_seconds)
         """What bounds every call, and whoever waits for the same store in another way."""
+        self._reads = Deadlines(call_seconds * READ_CALLS)
         self._metrics = metrics
         self.backend = inner.backend
         self.watch = OrderWatch(self)
         """Told of each order that is stored, or is not."""
         inner.around_commit = self._around_commit
 
-    async def _call(self, operation: str, call: Awaitable[T]) -> T:
+    async def _call(
+        self, operation: str, call: Awaitable[T], deadlines: Deadlines | None = None
+    ) -> T:
+        deadlines = deadlines or self.deadlines
         if telemetry.is_untraced() or not telemetry.current_span().is_recording():
-            return await self._measured(operation, call)
+            return await self._measured(operation, call, deadlines)
         with telemetry.span(
             f"storage.{operation}",
             {"db.system.name": self.backend, "db.operation.name": operation},
             kind=SpanKind.CLIENT,
             harmless=OUTCOMES,
         ):
-            return await self._measured(operation, call)
+            return await self._measured(operation, call, deadlines)
 
-    async def _measured(self, operation: str, call: Awaitable[T]) -> T:
+    async def _measured(self, operation: str, call: Awaitable[T], deadlines: Deadlines) -> T:
         began = perf_counter()
         failed = True
         try:
-            result = await self.deadlines.bound(operation, call)
+            result = await deadlines.bound(operation, call)
             failed = False
             return result
         except (*OUTCOMES, asyncio.CancelledError):
@@ -134,11 +143,12 @@ class ObservedStorage(Storage):
     async def get_catalogue_version(self) -> int:
         return await self._call("get_catalogue_version", self._inner.get_catalogue_version())
 
-    async def read_catalogue(self) -> VersionedCatalogue:
-        return await self._call("read_catalogue", self._inner.read_catalogue())
+    async def read_catalogue(self, *, coupons: bool = True) -> VersionedCatalogue:
+        reading = self._inner.read_catalogue(coupons=coupons)
+        return await self._call("read_catalogue", reading, self._reads)
 
-    async def find_file_code(self, code: str) -> str | None:
-        return await self._call("find_file_code", self._inner.find_file_code(code))
+    async def find_coupon(self, code: str) -> FoundCoupon:
+        return await self._call("find_coupon", self._inner.find_coupon(code))
 
     async def get_coupon_uses(self, code: str, user_id: str) -> tuple[int, int]:
         return await self._call("get_coupon_uses", self._inner.get_coupon_uses(code, user_id))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from orderfood.catalogue import CatalogueCache, Snapshot
-from orderfood.coupons import MAX_FILE_CODE, MIN_FILE_CODE, fold_code, refused
+from orderfood.coupons import MAX_CODE, MAX_FILE_CODE, MIN_FILE_CODE, fold_code, refused
 from orderfood.errors import (
     FieldError,
     InvalidRequest,
@@ -25,7 +25,7 @@ from orderfood.order_ids import new_order_id
 from orderfood.pricing import Basket, Prices, price, resolve_lines
 from orderfood.wire import fingerprint
 from storage import Storage
-from storage.errors import CouponUsedUp, OrderNotFound
+from storage.errors import CouponUsedUp, OrderNotFound, StorageBusy
 from storage.records import (
     ApiKey,
     Coupon,
@@ -117,11 +117,21 @@ def _has_expired(shop: Shop, key: ApiKey) -> bool:
     return key.expires_at is not None and shop.now() >= key.expires_at
 
 
-async def quote(shop: Shop, basket: Basket) -> Quote:
+class _CatalogueMoved(Exception):
+    """The coupon belongs to another version of the catalogue than the prices."""
+
+
+async def quote(shop: Shop, basket: Basket, attempts: int = 10) -> Quote:
     """What the basket costs now. Raises Unprocessable, as an order of it would."""
     snapshot = await shop.catalogue.get()
     lines = resolve_lines(basket, snapshot.products)
-    coupon = await find_coupon(shop, snapshot, basket.coupon_code)
+    try:
+        coupon = await find_coupon(shop, snapshot, basket.coupon_code)
+    except _CatalogueMoved:
+        if attempts == 1:
+            raise StorageBusy("the catalogue changes all the time") from None
+        await shop.catalogue.refresh()
+        return await quote(shop, basket, attempts - 1)
     return Quote(lines, coupon, price(lines, coupon, shop.now()))
 
 
@@ -142,18 +152,30 @@ def _reached(uses: int, limit: int | None) -> bool:
 
 
 async def find_coupon(shop: Shop, snapshot: Snapshot, code: str | None) -> Coupon | None:
-    """The coupon of that code: a named one, else one of the coupon files. Raises Unprocessable."""
+    """The coupon of that code: a named one, else one of the coupon files. Raises Unprocessable,
+    and _CatalogueMoved when the store has another version than the snapshot by now."""
     if code is None:
         return None
-    named = snapshot.coupons.get(fold_code(code))
-    if named is not None:
-        return named
-    if snapshot.file_coupon is not None and MIN_FILE_CODE <= len(code) <= MAX_FILE_CODE:
-        spelling = await shop.storage.find_file_code(code)
-        if spelling is not None:
-            return replace(snapshot.file_coupon, code=spelling)
+    known = snapshot.coupons.get(fold_code(code))
+    if known is not None:
+        return known
+    if len(code) > MAX_CODE:
+        raise _unknown_coupon()
+    found = await shop.storage.find_coupon(code)
+    if found.version != snapshot.version:
+        raise _CatalogueMoved
+    if found.coupon is not None:
+        snapshot.keep_coupon(fold_code(code), found.coupon)
+        return found.coupon
+    of_files = snapshot.file_coupon
+    if of_files and found.file_code and MIN_FILE_CODE <= len(code) <= MAX_FILE_CODE:
+        return replace(of_files, code=found.file_code)
+    raise _unknown_coupon()
+
+
+def _unknown_coupon() -> UnknownCoupon:
     error = FieldError("couponCode", "unknown coupon")
-    raise UnknownCoupon("coupon", "unknown coupon", (error,))
+    return UnknownCoupon("coupon", "unknown coupon", (error,))
 
 
 async def place_order(shop: Shop, user: User, basket: Basket, key: str | None = None) -> Order:

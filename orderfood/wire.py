@@ -231,7 +231,12 @@ def encode_product(product: Product) -> Encoded:
 
 def encode_products(products: Sequence[Product]) -> Encoded:
     """The menu, ready to send."""
-    return encoded(dumps([product_json(product) for product in products]))
+    return encode_bytes(b"[" + encode_product_list(products) + b"]")
+
+
+def encode_product_list(products: Sequence[Product]) -> bytes:
+    """A part of the menu: what stands between its brackets."""
+    return dumps([product_json(product) for product in products])[1:-1].encode()
 
 
 def quote_json(

@@ -15,6 +15,7 @@ from storage.records import (
     Catalogue,
     Change,
     CouponLimits,
+    FoundCoupon,
     IdempotencyKey,
     LoadReport,
     Losses,
@@ -126,12 +127,15 @@ class Storage(abc.ABC):
         once a second."""
 
     @abc.abstractmethod
-    async def read_catalogue(self) -> VersionedCatalogue:
-        """The whole catalogue and its version, as one consistent view."""
+    async def read_catalogue(self, *, coupons: bool = True) -> VersionedCatalogue:
+        """The whole catalogue and its version, as one consistent view; without ``coupons`` without
+        those that have a name, which may be many and are looked up one by one. It is read in
+        portions, so that whatever else runs on this event loop goes on meanwhile."""
 
     @abc.abstractmethod
-    async def find_file_code(self, code: str) -> str | None:
-        """The stored spelling of a code out of the coupon files, compared without ASCII case."""
+    async def find_coupon(self, code: str) -> FoundCoupon:
+        """What a code stands for, compared without ASCII case, and in which version of the
+        catalogue: as one consistent view."""
 
     @abc.abstractmethod
     async def get_coupon_uses(self, code: str, user_id: str) -> tuple[int, int]:

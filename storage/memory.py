@@ -27,7 +27,9 @@ from storage.records import (
     AppliedMigration,
     Catalogue,
     Change,
+    Coupon,
     CouponLimits,
+    FoundCoupon,
     IdempotencyKey,
     LoadReport,
     Migration,
@@ -49,6 +51,7 @@ class MemoryStorage(Storage):
             raise InvalidStorageURL("memory:// takes no host, path or options")
         self._stored = VersionedCatalogue(0, None, Catalogue())
         self._codes: tuple[str, ...] = ()
+        self._coupons: dict[str, Coupon] = {}
         self._spellings: dict[str, str] = {}
         self._orders: dict[UUID, Order] = {}
         self._orders_by_user: dict[str, list[tuple[datetime, UUID]]] = defaultdict(list)
@@ -78,11 +81,15 @@ class MemoryStorage(Storage):
     async def get_catalogue_version(self) -> int:
         return self._stored.version
 
-    async def read_catalogue(self) -> VersionedCatalogue:
-        return self._stored
+    async def read_catalogue(self, *, coupons: bool = True) -> VersionedCatalogue:
+        if coupons:
+            return self._stored
+        return replace(self._stored, catalogue=replace(self._stored.catalogue, coupons=()))
 
-    async def find_file_code(self, code: str) -> str | None:
-        return self._spellings.get(fold_ascii(code))
+    async def find_coupon(self, code: str) -> FoundCoupon:
+        folded, version = fold_ascii(code), self._stored.version
+        coupon = self._coupons.get(folded)
+        return FoundCoupon(version, coupon, None if coupon else self._spellings.get(folded))
 
     async def get_coupon_uses(self, code: str, user_id: str) -> tuple[int, int]:
         return self._uses[code], self._uses_by_user[code, user_id]
@@ -122,6 +129,7 @@ class MemoryStorage(Storage):
     def _swap(self, catalogue: Catalogue, codes: tuple[str, ...]) -> None:
         self._stored = VersionedCatalogue(self._stored.version + 1, datetime.now(UTC), catalogue)
         self._codes = codes
+        self._coupons = {fold_ascii(coupon.code): coupon for coupon in catalogue.coupons}
         self._spellings = {fold_ascii(code): code for code in reversed(codes)}
         self._notice.set()
 

@@ -66,7 +66,9 @@ from storage.records import (
     AppliedMigration,
     Catalogue,
     Change,
+    Coupon,
     CouponLimits,
+    FoundCoupon,
     IdempotencyKey,
     LoadReport,
     Migration,
@@ -127,6 +129,8 @@ ADD_ORDERS = "SELECT outcome, first_order FROM {}, add_orders({})".format(
     DURABLE, ", ".join(f"${number}" for number in range(1, 21))
 )
 
+NAMED_COLUMNS = ", ".join(f"named.{column}" for column in COUPON_COLUMNS.split(", "))
+
 ORDERS_BY_ID = (
     f"SELECT {JOINED_COLUMNS} FROM orders AS o"
     " LEFT JOIN order_lines AS l ON l.order_id = o.id"
@@ -148,6 +152,15 @@ WITH o AS (
 )
 SELECT {JOINED_COLUMNS} FROM o
 LEFT JOIN order_lines AS l ON l.order_id = o.id ORDER BY l.position
+"""
+
+FIND_COUPON = f"""
+SELECT catalogue.version, file.code AS file_code, {NAMED_COLUMNS}
+FROM catalogue
+LEFT JOIN coupons AS named ON lower(named.code) = lower($1 COLLATE "C") AND named.code <> ''
+LEFT JOIN LATERAL (
+    SELECT code FROM coupon_codes WHERE lower(code) = lower($1 COLLATE "C") ORDER BY code LIMIT 1
+) AS file ON named.code IS NULL
 """
 
 DELETE_EXPIRED_KEYS = """
@@ -423,22 +436,20 @@ class PostgresStorage(Storage):
             self._look_elsewhere()
         return int(version)
 
-    async def read_catalogue(self) -> VersionedCatalogue:
+    async def read_catalogue(self, *, coupons: bool = True) -> VersionedCatalogue:
         async with (
             self._acquired() as connection,
             transaction(connection, "repeatable_read", readonly=True),
         ):
             row = await connection.fetchrow("SELECT version, loaded_at FROM catalogue")
             version, loaded_at = row or (0, None)
-            return VersionedCatalogue(version, loaded_at, await _stored_catalogue(connection))
+            catalogue = await _stored_catalogue(connection, coupons)
+            return VersionedCatalogue(version, loaded_at, catalogue)
 
-    async def find_file_code(self, code: str) -> str | None:
-        rows = await self._fetch(
-            'SELECT code FROM coupon_codes WHERE lower(code) = lower($1 COLLATE "C")'
-            " ORDER BY code LIMIT 1",
-            code,
-        )
-        return rows[0][0] if rows else None
+    async def find_coupon(self, code: str) -> FoundCoupon:
+        rows = await self._fetch(FIND_COUPON, code)
+        version, file_code, *coupon = rows[0]
+        return FoundCoupon(version, read_coupon(coupon) if coupon[0] else None, file_code)
 
     async def get_coupon_uses(self, code: str, user_id: str) -> tuple[int, int]:
         rows = await self._fetch(
@@ -706,15 +717,45 @@ async def _catalogue_version(connection: Connection) -> int:
     return int(await connection.fetchval("SELECT version FROM catalogue") or 0)
 
 
-async def _stored_catalogue(connection: Connection) -> Catalogue:
-    fetch = connection.fetch
-    coupons = [
-        read_coupon(row)
-        for row in await fetch(f"SELECT {COUPON_COLUMNS} FROM coupons ORDER BY code")
-    ]
-    products = await fetch("SELECT id, name, price, category, details FROM products ORDER BY id")
+PORTION = 500
+"""Rows that are read and made into records before others get their turn: about a millisecond."""
+
+PORTION_SECONDS = 5.0
+"""How long a portion may take before the server counts as gone."""
+
+
+async def _portions(
+    connection: Connection, columns: str, table: str, order: str
+) -> AsyncIterator[list[asyncpg.Record]]:
+    """All rows of a table, portion by portion, by its key ``order``. A cursor would need a named
+    statement, which a transaction pooler may show to others."""
+    last: tuple[Any, ...] = ()
+    key = [name.strip() for name in order.split(",")]
+    behind = ", ".join(f"${number}" for number in range(1, len(key) + 1))
+    while True:
+        where = f"WHERE ({order}) > ({behind})" if last else ""
+        rows = await connection.fetch(
+            f"SELECT {columns} FROM {table} {where} ORDER BY {order} LIMIT {PORTION}",
+            *last,
+            timeout=PORTION_SECONDS,
+        )
+        if rows:
+            yield rows
+        if len(rows) < PORTION:
+            return
+        last = tuple(rows[-1][name] for name in key)
+
+
+async def _stored_catalogue(connection: Connection, named: bool = True) -> Catalogue:
+    products: list[Product] = []
+    async for rows in _portions(connection, "id, name, price, category, details", "products", "id"):
+        products += (read_product(*row) for row in rows)
+    coupons: list[Coupon] = []
+    source = "coupons" if named else "(SELECT * FROM coupons WHERE code = '') AS of_files"
+    async for rows in _portions(connection, COUPON_COLUMNS, source, "code"):
+        coupons += (read_coupon(row) for row in rows)
     return Catalogue(
-        products=tuple(read_product(*row) for row in products),
+        products=tuple(products),
         users=await _stored_users(connection),
         coupons=tuple(coupon for coupon in coupons if coupon.code),
         file_coupon=next((coupon for coupon in coupons if not coupon.code), None),
@@ -723,12 +764,14 @@ async def _stored_catalogue(connection: Connection) -> Catalogue:
 
 async def _stored_users(connection: Connection) -> tuple[User, ...]:
     keys: dict[str, list[ApiKey]] = {}
-    for user_id, hash_, scopes, expires_at in await connection.fetch(
-        "SELECT user_id, hash, scopes, expires_at FROM api_keys ORDER BY user_id, position"
-    ):
-        keys.setdefault(user_id, []).append(ApiKey(hash_, frozenset(scopes), expires_at))
-    rows = await connection.fetch("SELECT id, name FROM users ORDER BY id")
-    return tuple(User(id_, name, tuple(keys.get(id_, ()))) for id_, name in rows)
+    columns = "user_id, hash, scopes, expires_at, position"
+    async for rows in _portions(connection, columns, "api_keys", "user_id, position, hash"):
+        for user_id, hash_, scopes, expires_at, _ in rows:
+            keys.setdefault(user_id, []).append(ApiKey(hash_, frozenset(scopes), expires_at))
+    users: list[User] = []
+    async for rows in _portions(connection, "id, name", "users", "id"):
+        users += (User(id_, name, tuple(keys.get(id_, ()))) for id_, name in rows)
+    return tuple(users)
 
 
 async def _stage(connection: Connection, codes: CodeReader) -> None:

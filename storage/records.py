@@ -149,13 +149,23 @@ class Catalogue:
 
     Products are ordered by id, users by id, coupons by code. ``file_coupon`` is what a code out of
     the coupon files is worth (its own ``code`` is empty); the codes themselves are looked up by
-    ``Storage.find_file_code``, for they may be many.
+    ``Storage.find_coupon``, for they may be many.
     """
 
     products: tuple[Product, ...] = ()
     users: tuple[User, ...] = ()
     coupons: tuple[Coupon, ...] = ()
     file_coupon: Coupon | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCoupon:
+    """What a code stands for in the catalogue of ``version``: a coupon of that name, else a code of
+    the coupon files in its stored spelling, else nothing."""
+
+    version: int
+    coupon: Coupon | None = None
+    file_code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Generator,
     Iterable,
     Iterator,
     Mapping,
@@ -59,8 +60,10 @@ from storage.records import (
     Catalogue,
     Change,
     CouponLimits,
+    FoundCoupon,
     IdempotencyKey,
     LoadReport,
+    Losses,
     Migration,
     Obstacle,
     Order,
@@ -228,11 +231,14 @@ class SQLiteStorage(Storage):
             if found != opened:
                 raise StorageUnavailable(f"{path} was replaced: start this program again")
 
-    async def read_catalogue(self) -> VersionedCatalogue:
-        return await self._read(_read_catalogue)
+    async def read_catalogue(self, *, coupons: bool = True) -> VersionedCatalogue:
+        if self._reader is None:
+            raise StorageUnavailable("the storage is closed")
+        async with _opened(self._path, _open_reader) as connection:
+            return await _in_steps(connection, lambda db: _read_catalogue(db, coupons))
 
-    async def find_file_code(self, code: str) -> str | None:
-        return await self._read(_find_file_code, code)
+    async def find_coupon(self, code: str) -> FoundCoupon:
+        return await self._read(_find_coupon, code)
 
     async def get_coupon_uses(self, code: str, user_id: str) -> tuple[int, int]:
         return await self._read(_coupon_uses, code, user_id)
@@ -397,6 +403,28 @@ async def _run(
         raise StorageUnavailable("the storage is closed")
     with _driver_errors():
         return await connection.run(function, *args, **kwargs)
+
+
+async def _in_steps(
+    connection: _Connection,
+    begin: Callable[[sqlite3.Connection], Generator[None, None, Result]],
+) -> Result:
+    """What ``begin`` returns in the end; at each of its pauses the event loop gets its turn."""
+    steps: list[Generator[None, None, Result]] = []
+    results: list[Result] = []
+
+    def step(db: sqlite3.Connection) -> bool:
+        if not steps:
+            steps.append(begin(db))
+        try:
+            next(steps[0])
+        except StopIteration as ended:
+            results.append(ended.value)
+        return not results
+
+    while await _run(connection, step):
+        pass
+    return results[0]
 
 
 @contextmanager
@@ -666,54 +694,95 @@ def _catalogue_version(db: sqlite3.Connection) -> int:
     return int(_value(db, "SELECT version FROM catalogue"))
 
 
-def _read_catalogue(db: sqlite3.Connection) -> VersionedCatalogue:
+PORTION = 200
+"""Rows that are made into records before the event loop gets its turn: what Python does on another
+thread holds it up as well."""
+
+
+def _read_catalogue(
+    db: sqlite3.Connection, coupons: bool
+) -> Generator[None, None, VersionedCatalogue]:
     with _reading(db):
         version, loaded_at = db.execute("SELECT version, loaded_at FROM catalogue").fetchone()
-        return VersionedCatalogue(version, _to_time(loaded_at), _stored_catalogue(db))
+        catalogue = yield from _stored_catalogue(db, coupons)
+        return VersionedCatalogue(version, _to_time(loaded_at), catalogue)
 
 
-def _stored_catalogue(db: sqlite3.Connection) -> Catalogue:
-    products = db.execute(
+def _stored_catalogue(db: sqlite3.Connection, named: bool) -> Generator[None, None, Catalogue]:
+    """The catalogue, with a pause after each portion."""
+    rows = db.execute(
         "SELECT id, name, price, category, details FROM products"
         " LEFT JOIN product_details ON product_id = id ORDER BY id"
     )
-    file_coupon, coupons = None, []
-    for row in db.execute(f"SELECT {COUPON_COLUMNS} FROM coupons ORDER BY code COLLATE BINARY"):
-        coupon = read_coupon(row, _to_time)
-        if coupon.code:
-            coupons.append(coupon)
-        else:
-            file_coupon = coupon
+    products = yield from _portions(rows, lambda row: read_product(*row))
+    some = "" if named else "WHERE code = ''"
+    coupons = yield from _portions(
+        db.execute(f"SELECT {COUPON_COLUMNS} FROM coupons {some} ORDER BY code COLLATE BINARY"),
+        lambda row: read_coupon(row, _to_time),
+    )
+    users = yield from _stored_users(db)
     return Catalogue(
-        products=tuple(read_product(*row) for row in products),
-        users=_stored_users(db),
-        coupons=tuple(coupons),
-        file_coupon=file_coupon,
+        products=tuple(products),
+        users=users,
+        coupons=tuple(coupon for coupon in coupons if coupon.code),
+        file_coupon=next((coupon for coupon in coupons if not coupon.code), None),
     )
 
 
-def _stored_users(db: sqlite3.Connection) -> tuple[User, ...]:
+def _stored_users(db: sqlite3.Connection) -> Generator[None, None, tuple[User, ...]]:
     keys: dict[str, list[ApiKey]] = {}
-    for user_id, *key in db.execute(
+    rows = db.execute(
         "SELECT user_id, hash, scopes, expires_at FROM api_keys ORDER BY user_id, position"
-    ):
-        keys.setdefault(user_id, []).append(_read_key(*key))
+    )
+    for user_id, key in (yield from _portions(rows, lambda row: (row[0], _read_key(*row[1:])))):
+        keys.setdefault(user_id, []).append(key)
     rows = db.execute("SELECT id, name FROM users ORDER BY id")
-    return tuple(User(id_, name, tuple(keys.get(id_, ()))) for id_, name in rows)
+    users = yield from _portions(
+        rows, lambda row: User(row[0], row[1], tuple(keys.get(row[0], ())))
+    )
+    return tuple(users)
+
+
+def _portions(
+    rows: sqlite3.Cursor, record: Callable[[Any], Result]
+) -> Generator[None, None, list[Result]]:
+    """The records of all rows, with a pause after each portion."""
+    records: list[Result] = []
+    while some := rows.fetchmany(PORTION):
+        records += map(record, some)
+        yield
+    return records
+
+
+def _at_once(steps: Generator[None, None, Result]) -> Result:
+    """What comes of it, without a pause."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            result: Result = ended.value
+            return result
 
 
 def _read_key(hash_: str, scopes: str, expires_at: int | None) -> ApiKey:
     return ApiKey(hash_, frozenset(json.loads(scopes)), _to_time(expires_at))
 
 
-def _find_file_code(db: sqlite3.Connection, code: str) -> str | None:
-    found: str | None = _value(
-        db,
-        "SELECT code FROM coupon_codes WHERE code = ? COLLATE NOCASE"
-        " ORDER BY code COLLATE BINARY LIMIT 1",
-        (code,),
-    )
-    return found
+def _find_coupon(db: sqlite3.Connection, code: str) -> FoundCoupon:
+    with _reading(db):
+        version = _catalogue_version(db)
+        row = db.execute(
+            f"SELECT {COUPON_COLUMNS} FROM coupons WHERE code = ? AND code <> ''", (code,)
+        ).fetchone()
+        if row is not None:
+            return FoundCoupon(version, read_coupon(row, _to_time))
+        file_code = _value(
+            db,
+            "SELECT code FROM coupon_codes WHERE code = ? COLLATE NOCASE"
+            " ORDER BY code COLLATE BINARY LIMIT 1",
+            (code,),
+        )
+        return FoundCoupon(version, None, file_code)
 
 
 def _create_stage(db: sqlite3.Connection) -> None:
@@ -735,26 +804,43 @@ class _Load(NamedTuple):
     approve: Approve
 
 
+class _Comparison(NamedTuple):
+    """What differs from ``version``, and what of it would be lost."""
+
+    version: int
+    differs: CatalogueDifference
+    codes: Change
+    lost: Losses
+
+
 def _replace_catalogue(db: sqlite3.Connection, load: _Load, dry_run: bool) -> LoadReport:
     transaction = _rehearsing if dry_run else _writing
     with _reading(db):
-        seen, codes = _compare_codes(db)
+        found = _compare(db, load.wanted)
     with transaction(db, LOAD_LOCK_SECONDS):
-        if _catalogue_version(db) != seen:  # another load was faster
-            _, codes = _compare_codes(db)
-        changes = _swap_catalogue(db, load, codes)
+        if _catalogue_version(db) != found.version:  # another load was faster
+            found = _compare(db, load.wanted)
+        changes = _swap_catalogue(db, load, found)
         version = _catalogue_version(db)
     if dry_run:
         version = _catalogue_version(db)
     return LoadReport(version, changes)
 
 
-def _swap_catalogue(db: sqlite3.Connection, load: _Load, codes: Change) -> Mapping[str, Change]:
+def _compare(db: sqlite3.Connection, wanted: Catalogue) -> _Comparison:
+    """It takes long when the catalogue is large, so it is done before the write lock is taken, for
+    which orders would wait."""
+    version, codes = _compare_codes(db)
+    stored = _at_once(_stored_catalogue(db, True))
+    return _Comparison(version, compare(stored, wanted), codes, losses(stored, wanted, codes))
+
+
+def _swap_catalogue(
+    db: sqlite3.Connection, load: _Load, found: _Comparison
+) -> Mapping[str, Change]:
     """Part by part, within a transaction. The coupons' has begun with the staging of the codes."""
-    watch = load.watch
-    stored = _stored_catalogue(db)
-    load.approve(losses(stored, load.wanted, codes))
-    differs = compare(stored, load.wanted)
+    watch, differs, codes = load.watch, found.differs, found.codes
+    load.approve(found.lost)
     _swap_codes(db)
     _write_coupons(db, differs, load.wanted)
     watch("coupons", differs.coupon_changes(codes))
@@ -773,8 +859,7 @@ def _swap_catalogue(db: sqlite3.Connection, load: _Load, codes: Change) -> Mappi
 
 
 def _compare_codes(db: sqlite3.Connection) -> tuple[int, Change]:
-    """Finds what differs in the codes of the version that it returns. It takes long when they are
-    many, so it is done before the write lock is taken."""
+    """Finds what differs in the codes of the version that it returns."""
     version = _catalogue_version(db)
     db.execute("DELETE FROM added")
     db.execute("DELETE FROM removed")

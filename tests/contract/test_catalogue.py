@@ -21,7 +21,7 @@ async def test_a_new_database_has_an_empty_catalogue(database: Database) -> None
     async with database.open() as storage:
         assert await storage.get_catalogue_version() == 0
         assert await storage.read_catalogue() == VersionedCatalogue(0, None, Catalogue())
-        assert await storage.find_file_code("HAPPYHRS") is None
+        assert (await storage.find_coupon("HAPPYHRS")).file_code is None
 
 
 async def test_a_catalogue_reads_back_exactly(database: Database) -> None:
@@ -89,8 +89,8 @@ async def test_a_load_reports_what_differs(database: Database) -> None:
         await storage.replace_catalogue(old, codes=["A", "B", "C"])
         report = await storage.replace_catalogue(new, codes=["B", "C", "D", "E"])
         assert (await storage.read_catalogue()).catalogue == new
-        assert await storage.find_file_code("A") is None
-        assert await storage.find_file_code("E") == "E"
+        assert (await storage.find_coupon("A")).file_code is None
+        assert (await storage.find_coupon("E")).file_code == "E"
     assert report.changes == NOTHING | {
         "products": Change(added=1, changed=1, removed=1, unchanged=1),
         "users": Change(changed=2, removed=1),
@@ -189,7 +189,7 @@ async def test_a_dry_run_reports_and_writes_nothing(database: Database) -> None:
             new_catalogue(price=1), codes=["B"], sample_orders=[order], dry_run=True
         )
         assert await storage.read_catalogue() == before
-        assert await storage.find_file_code("B") is None
+        assert (await storage.find_coupon("B")).file_code is None
         assert await storage.list_orders("demo", limit=10) == []
         assert rehearsed.version == 1
         loaded = await storage.replace_catalogue(
@@ -233,7 +233,7 @@ async def test_file_codes_compare_without_ascii_case_and_no_other(database: Data
             ("HAPPYHR%", None),
             ("", None),
         ]:
-            assert await storage.find_file_code(asked) == found
+            assert (await storage.find_coupon(asked)).file_code == found
 
 
 async def test_many_codes_are_streamed(database: Database) -> None:
@@ -244,8 +244,8 @@ async def test_many_codes_are_streamed(database: Database) -> None:
         await storage.replace_catalogue(Catalogue(), codes=numbered(0, 50_000))
         report = await storage.replace_catalogue(Catalogue(), codes=numbered(1, 50_003))
         assert report.changes["coupon_codes"] == Change(added=3, removed=1, unchanged=49_999)
-        assert await storage.find_file_code("00050002") == "00050002"
-        assert await storage.find_file_code("00000000") is None
+        assert (await storage.find_coupon("00050002")).file_code == "00050002"
+        assert (await storage.find_coupon("00000000")).file_code is None
 
 
 class SpoolError(OSError):
@@ -267,7 +267,7 @@ async def test_codes_that_fail_leave_the_old(database: Database) -> None:
                     new_catalogue(price=1), codes=failing_codes(count), sample_orders=[new_order()]
                 )
         assert await storage.read_catalogue() == before
-        assert await storage.find_file_code("A") == "A"
+        assert (await storage.find_coupon("A")).file_code == "A"
         assert await storage.list_orders("demo", limit=10) == []
         assert (await storage.replace_catalogue(new_catalogue(price=1))).version == 2
 
@@ -284,7 +284,7 @@ async def test_two_loads_at_once_run_one_after_the_other(database: Database) -> 
         last = max(range(8), key=lambda number: reports[number].version)
         assert sorted(report.version for report in reports) == list(range(1, 9))
         assert stored.catalogue == new_catalogue(last + 1)
-        assert await two.find_file_code(f"code {last + 1}") == f"CODE {last + 1}"
+        assert (await two.find_coupon(f"code {last + 1}")).file_code == f"CODE {last + 1}"
         assert sum(report.changes["products"] == Change(added=3) for report in reports) == 1
 
 

@@ -98,5 +98,5 @@ async def test_a_load_that_is_killed_leaves_the_old(shared_database: Database) -
             process.kill()
             await process.wait()
         assert await storage.read_catalogue() == before
-        assert await storage.find_file_code("A") == "A"
+        assert (await storage.find_coupon("A")).file_code == "A"
         assert (await storage.replace_catalogue(new_catalogue(price=8))).version == 2

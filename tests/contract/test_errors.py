@@ -40,7 +40,7 @@ async def every_call_fails(storage: Storage) -> None:
         storage.delete_expired_keys(),
         storage.get_catalogue_version(),
         storage.read_catalogue(),
-        storage.find_file_code("HAPPYHRS"),
+        storage.find_coupon("HAPPYHRS"),
         storage.replace_catalogue(Catalogue()),
         storage.list_migrations(),
     ):

@@ -182,7 +182,7 @@ async def test_a_schema_that_is_missing_is_named(shared_url: str) -> None:
             storage.replace_catalogue(Catalogue()),
             storage.add_order(new_order()),
             storage.list_orders("demo", limit=1),
-            storage.find_file_code("HAPPYHRS"),
+            storage.find_coupon("HAPPYHRS"),
             storage.delete_expired_keys(),
         ):
             with pytest.raises(SchemaOutdated, match="database-migration"):

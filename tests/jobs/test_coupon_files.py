@@ -55,7 +55,7 @@ def write_slow_file(folder: Path, seconds: int = 5) -> None:
 
 async def find(url: str, code: str) -> str | None:
     async with open_storage(url) as storage:
-        return await storage.find_file_code(code)
+        return (await storage.find_coupon(code)).file_code
 
 
 async def test_says_how_many_codes_there_are(loaded: str, folder: Path) -> None:

@@ -1,0 +1,176 @@
+"""A large catalogue is read and built beside whatever else the event loop has to do."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from orderfood.catalogue import CatalogueCache, Snapshot
+from orderfood.observed import ObservedStorage
+from orderfood.pricing import Basket, Item
+from orderfood.service import Shop, quote
+from storage import Storage
+from storage.records import (
+    ApiKey,
+    Catalogue,
+    Coupon,
+    CouponKind,
+    FoundCoupon,
+    Product,
+    User,
+    VersionedCatalogue,
+)
+from tests.contract.database import NOW, Database
+
+PRODUCTS, USERS, COUPONS = 6_000, 3_000, 20_000
+
+
+def large_catalogue(price: int = 500) -> Catalogue:
+    return Catalogue(
+        products=tuple(
+            Product(n, f"Dish number {n}", price, f"Kind {n % 40}") for n in range(1, PRODUCTS + 1)
+        ),
+        users=tuple(
+            User(
+                f"user{n:05}", f"User {n}", (ApiKey(f"sha256:{n:064}", frozenset({"read_order"})),)
+            )
+            for n in range(USERS)
+        ),
+        coupons=tuple(
+            Coupon(f"PERSONAL-{n:07}", CouponKind.PERCENT, 1000, valid_until=NOW)
+            for n in range(COUPONS)
+        ),
+        file_coupon=Coupon("", CouponKind.PERCENT, 1000),
+    )
+
+
+async def slices_during(cache: CatalogueCache) -> list[float]:
+    """Refreshes, and returns the processor time that each piece of the work took from others."""
+    slices: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            begins = time.thread_time()
+            await asyncio.sleep(0)
+            slices.append(time.thread_time() - begins)
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0.01)
+    slices.clear()
+    await cache.refresh()
+    watching.cancel()
+    usual = statistics.median(slices)
+    return sorted(one for one in slices if one > 4 * usual)
+
+
+async def test_no_piece_of_a_refresh_is_long(database: Database) -> None:
+    async with database.open() as storage:
+        await storage.replace_catalogue(large_catalogue())
+        cache = CatalogueCache(ObservedStorage(storage))
+        slices = await slices_during(cache)
+        for price in (600, 700):
+            await storage.replace_catalogue(large_catalogue(price))
+            slices = min(slices, await slices_during(cache), key=max)
+        assert max(slices) < 0.3 * sum(slices)
+        assert cache.newest is not None
+        assert cache.newest.products["6000"].price == 700
+
+
+async def test_what_is_read_in_portions_is_all_there(database: Database) -> None:
+    async with database.open() as storage:
+        for cut in (0, 1, 199, 200, 201, 499, 500, 501, 1000):
+            wanted = large_catalogue()
+            wanted = Catalogue(
+                wanted.products[:cut], wanted.users[:cut], wanted.coupons[:cut], wanted.file_coupon
+            )
+            await storage.replace_catalogue(wanted)
+            assert (await storage.read_catalogue()).catalogue == wanted
+            named = (await storage.read_catalogue(coupons=False)).catalogue
+            assert named == replace(wanted, coupons=())
+
+
+async def test_coupons_are_found_without_case_and_with_their_version(database: Database) -> None:
+    async with database.open() as storage:
+        report = await storage.replace_catalogue(large_catalogue(), codes=["ABCDEFGH"])
+        found = await storage.find_coupon("personal-0000007")
+        assert found.coupon == large_catalogue().coupons[7]
+        assert (found.version, found.file_code) == (report.version, None)
+        version = report.version
+        assert await storage.find_coupon("abcdefgh") == FoundCoupon(version, None, "ABCDEFGH")
+        for unknown in ("", "nothing", "PERSONAL-9999999", "x" * 100, "PERSONAL%", "%"):
+            assert await storage.find_coupon(unknown) == FoundCoupon(version)
+
+
+def price_of(snapshot: Snapshot | None) -> int | None:
+    return None if snapshot is None else snapshot.products["1"].price
+
+
+class Slow(ObservedStorage):
+    """Takes as long to read as somebody says."""
+
+    def __init__(self, inner: Storage) -> None:
+        super().__init__(inner)
+        self.may_read = asyncio.Event()
+        self.may_read.set()
+
+    async def read_catalogue(self, *, coupons: bool = True) -> VersionedCatalogue:
+        stored = await super().read_catalogue(coupons=coupons)
+        await self.may_read.wait()
+        return stored
+
+
+async def test_the_old_one_is_served_while_the_new_one_is_read(database: Database) -> None:
+    now = 100.0
+    async with database.open() as inner:
+        storage = Slow(inner)
+        cache = CatalogueCache(storage, clock=lambda: now)
+        await inner.replace_catalogue(large_catalogue(500))
+        await cache.refresh()
+        storage.may_read.clear()
+        await inner.replace_catalogue(large_catalogue(600))
+        now += 0.9
+        reading = asyncio.create_task(cache.refresh())
+        await asyncio.sleep(0.5)
+        now += 0.9  # the probe before this one is over a second old
+        assert price_of(cache.fresh) == 500
+        now += 0.2  # and now the one that found the new version is, too
+        assert price_of(cache.fresh) is None
+        waiting = asyncio.create_task(cache.get())
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        storage.may_read.set()
+        assert (await waiting).products["1"].price == 600
+        await reading
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_a_coupon_and_the_prices_are_of_one_version(database: Database, named: bool) -> None:
+    code = "PERSONAL-0000003" if named else "ABCDEFGH"
+
+    def worth(catalogue: Catalogue, value: int) -> Catalogue:
+        lasting = NOW + timedelta(days=36500)
+        coupon = Coupon(code if named else "", CouponKind.PERCENT, value, valid_until=lasting)
+        if named:
+            return replace(catalogue, coupons=(coupon,))
+        return replace(catalogue, coupons=(), file_coupon=coupon)
+
+    async with database.open() as inner:
+        storage = ObservedStorage(inner)
+        shop = Shop(storage, CatalogueCache(storage))
+        basket = Basket((Item("1", 1),), code)
+        for price, value in ((1000, 5000), (3000, 1000), (7000, 2500)):
+            wanted = worth(large_catalogue(price), value)
+            before: Snapshot | None = shop.catalogue.newest
+            await inner.replace_catalogue(wanted, codes=["ABCDEFGH"])
+            prices = (await quote(shop, basket)).prices
+            if before is not None and before is shop.catalogue.newest:
+                continue  # all of the old one: the coupon was known
+            assert prices.discounts == price * value // 10_000
+            assert prices.subtotal == price
+            await shop.catalogue.refresh()
+            assert (await quote(shop, basket)).prices == prices
