@@ -42,6 +42,7 @@ BASES: dict[str, list[dict[str, Any]]] = {
             **nested("test.existingSecret", "key"),
         },
         example("sqlite"),
+        nested("job.enabled", True),
     ],
     "postgres": [{}, nested("test.existingSecret", "key")],
 }
@@ -62,7 +63,7 @@ CHANGED: dict[str, object] = {
     "auth.username": "other",
     "auth.database": "other",
     "ingress.path": "/shop",
-    "ingress.host": "shop.example",
+    "ingress.host": "other.example",
     "host": "::",
     "autoscaling.minReplicas": 5,
 }
