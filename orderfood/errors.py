@@ -8,6 +8,7 @@
     ├── TooManyRequests     over the rate limit
     ├── Unprocessable       well-formed, but it cannot be fulfilled
     │   └── UnknownCoupon   there is no such coupon
+    ├── PriceChanged        the order costs something else than the client expects
     └── StillInProgress     the first request under this idempotency key has not ended yet
 
 What the storage raises (storage.errors) is the other half; handlers.py turns both into answers.
@@ -15,7 +16,13 @@ What the storage raises (storage.errors) is the other half; handlers.py turns bo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orderfood.pricing import Prices
+    from storage.records import OrderLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,16 @@ class TooManyRequests(Refusal):
 
 class UnknownCoupon(Unprocessable):
     """There is no such coupon: perhaps somebody guesses."""
+
+
+class PriceChanged(Refusal):
+    """The order does not cost what the client expects. ``prices`` are what it costs now."""
+
+    def __init__(self, lines: Sequence[OrderLine], coupon_code: str | None, prices: Prices) -> None:
+        super().__init__("price_changed", "the order does not cost what was expected")
+        self.lines = lines
+        self.coupon_code = coupon_code
+        self.prices = prices
 
 
 class StillInProgress(Refusal):

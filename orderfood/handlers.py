@@ -35,7 +35,7 @@ from orderfood.logs import request_id as logged_request_id
 from orderfood.media import check_media
 from orderfood.observer import RequestObserver
 from orderfood.orderwatch import OrderWatch
-from orderfood.pricing import Basket, parse_product_id
+from orderfood.pricing import parse_product_id
 from orderfood.ratelimit import Allowance, RateLimiter
 from orderfood.responses import (
     common_headers,
@@ -104,6 +104,7 @@ STATUS: dict[type, int] = {
     errors.InvalidRequest: 400,
     errors.UnsupportedMedia: 415,
     errors.Unprocessable: 422,
+    errors.PriceChanged: 409,
     errors.StillInProgress: 409,
     errors.TooManyRequests: 429,
     stored.OrderNotFound: 404,
@@ -535,9 +536,10 @@ class ApiHandler(RequestHandler):
         if status == 405:
             self.set_header("Allow", ", ".join(self.methods()))
         details = error.errors if isinstance(error, Refusal) else ()
-        self.write_json(
-            wire.error_json(status, message_of(error, status), self.request_id, details)
-        )
+        answer = wire.error_json(status, message_of(error, status), self.request_id, details)
+        if isinstance(error, errors.PriceChanged):
+            answer["quote"] = wire.quote_json(error.lines, error.coupon_code, error.prices)
+        self.write_json(answer)
 
     def log_exception(self, *args: object) -> None:
         """Nothing: write_failure logs what is a defect, the access log the rest."""
@@ -680,9 +682,9 @@ class ProductHandler(ApiHandler):
 class BasketHandler(ApiHandler):
     """What routes that take a basket share."""
 
-    def basket(self) -> Basket:
-        """The basket in the body. Raises InvalidRequest."""
-        return wire.parse_basket(bytes(self._body).removeprefix(codecs.BOM_UTF8))
+    def body(self) -> bytes:
+        """The JSON in the body, without a byte order mark before it."""
+        return bytes(self._body).removeprefix(codecs.BOM_UTF8)
 
     @property
     def known_user(self) -> User:
@@ -708,7 +710,8 @@ class OrdersHandler(BasketHandler):
 
     async def on_post(self) -> None:
         shop, key = self.context.shop, self._idempotency_key()
-        order = await service.place_order(shop, self.known_user, self.basket(), key)
+        basket, total = wire.parse_order(self.body())
+        order = await service.place_order(shop, self.known_user, basket, key, total)
         self.write_json(wire.order_json(order))
 
     async def on_get(self) -> None:
@@ -740,7 +743,8 @@ class QuoteHandler(BasketHandler):
     scopes: ClassVar[dict[str, str]] = {"POST": CREATE_ORDER}
 
     async def on_post(self) -> None:
-        quoted = await service.quote_for(self.context.shop, self.known_user, self.basket())
+        basket = wire.parse_basket(self.body())
+        quoted = await service.quote_for(self.context.shop, self.known_user, basket)
         code = quoted.coupon.code if quoted.coupon else None
         self.write_json(wire.quote_json(quoted.lines, code, quoted.prices))
 

@@ -51,7 +51,8 @@ PLACING = ("POST", "/api/order")
 
 REFUSALS = (
     "abuse_limit", "body_size", "coupon", "coupon_used_up", "expired_key", "idempotency_conflict",
-    "idempotency_key", "in_progress", "json", "limit", "media_type", "no_key", "rate_limit",
+    "idempotency_key", "in_progress", "json", "limit", "media_type", "no_key", "price_changed",
+    "rate_limit",
     "schema", "scope", "unknown_product", "wrong_key",
 )  # fmt: skip
 """Why an order may be refused: counted from zero, so that the first one is seen, too."""

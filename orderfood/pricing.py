@@ -60,7 +60,7 @@ def resolve_lines(basket: Basket, products: Mapping[str, Product]) -> tuple[Orde
     """The basket's lines with their products, those of one product merged, in the order in which
     products first appear. ``products`` maps canonical ids. Raises Unprocessable."""
     if len(basket.items) > MAX_LINES:
-        raise _too_many("items", f"an order has at most {MAX_LINES} lines")
+        raise too_many_lines()
     _check_known(basket, products)
     quantities: dict[str, int] = {}
     for item in basket.items:
@@ -96,8 +96,10 @@ def _check_quantities(basket: Basket, quantities: Mapping[str, int]) -> None:
         raise Unprocessable("limit", message, errors)
 
 
-def _too_many(field: str, message: str) -> Unprocessable:
-    return Unprocessable("limit", message, (FieldError(field, message),))
+def too_many_lines() -> Unprocessable:
+    """The refusal of an order for the number of its lines."""
+    message = f"an order has at most {MAX_LINES} lines"
+    return Unprocessable("limit", message, (FieldError("items", message),))
 
 
 def price(lines: Sequence[OrderLine], coupon: Coupon | None, now: datetime) -> Prices:

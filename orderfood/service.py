@@ -17,6 +17,7 @@ from orderfood.errors import (
     InvalidRequest,
     KeyMissing,
     KeyRefused,
+    PriceChanged,
     UnknownCoupon,
     Unprocessable,
 )
@@ -178,31 +179,50 @@ def _unknown_coupon() -> UnknownCoupon:
     return UnknownCoupon("coupon", "unknown coupon", (error,))
 
 
-async def place_order(shop: Shop, user: User, basket: Basket, key: str | None = None) -> Order:
-    """Prices the basket and stores the order, once for each of the user's idempotency keys.
+async def place_order(
+    shop: Shop,
+    user: User,
+    basket: Basket,
+    key: str | None = None,
+    expected_total: int | None = None,
+) -> Order:
+    """Prices the basket and stores the order, once for each of the user's idempotency keys, and
+    only if it costs what is expected (None: whatever it costs), which is no part of the request
+    under a key.
 
-    Raises Unprocessable, StillInProgress, IdempotencyConflict.
+    Raises Unprocessable, PriceChanged, StillInProgress, IdempotencyConflict.
     """
     if key is None:
-        return await _price_and_store(shop, user, basket, None)
+        return await _price_and_store(shop, user, basket, None, expected_total)
     async with shop.key_locks.hold((user.id, key)):
         expires_at = shop.now() + KEY_LIFETIME
         once = IdempotencyKey(key, fingerprint(basket), expires_at)
-        return await _price_and_store(shop, user, basket, once)
+        return await _price_and_store(shop, user, basket, once, expected_total)
 
 
 async def _price_and_store(
-    shop: Shop, user: User, basket: Basket, key: IdempotencyKey | None
+    shop: Shop,
+    user: User,
+    basket: Basket,
+    key: IdempotencyKey | None,
+    expected_total: int | None,
 ) -> Order:
     """A key that was used answers with its order, whatever has become of the menu since."""
     try:
         quoted = await quote(shop, basket)
-    except Unprocessable:
+        _check_total(quoted, expected_total)
+    except (Unprocessable, PriceChanged):
         first = await shop.storage.find_order_by_key(user.id, key) if key else None
         if first is None:
             raise
         return first
     return await _store(shop, _new_order(user, quoted, shop.now()), key, quoted.coupon)
+
+
+def _check_total(quoted: Quote, expected: int | None) -> None:
+    if expected is not None and expected != quoted.prices.total:
+        code = quoted.coupon.code if quoted.coupon else None
+        raise PriceChanged(quoted.lines, code, quoted.prices)
 
 
 def _new_order(user: User, quoted: Quote, now: datetime) -> Order:

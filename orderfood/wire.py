@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -16,129 +16,222 @@ from pydantic import (
     ConfigDict,
     FailFast,
     Field,
+    StrictFloat,
     StrictInt,
     StrictStr,
     ValidationError,
+    with_config,
 )
-from pydantic_core import from_json, to_json
+from pydantic_core import ErrorDetails, PydanticCustomError, to_json
+from typing_extensions import TypedDict
 
 from orderfood.errors import FieldError, InvalidRequest
-from orderfood.pricing import MAX_LINES, Basket, Item, Prices
+from orderfood.pricing import MAX_LINES, Basket, Item, Prices, too_many_lines
 from storage.records import Order, OrderLine, Product
 
 JSON_TYPE = "application/json; charset=utf-8"
-
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-_LONGEST_INT = 20
-"""Digits and sign of the widest int64; more is out of range whatever they are."""
 
 dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 # --- what comes in ---
 
-
-def _check_storable(text: str) -> str:
-    if _UNSTORABLE.search(text):
-        raise ValueError("holds a NUL or a lone surrogate")
-    return text
+Text = Annotated[StrictStr, Field(pattern=r"^[^\x00]*$")]
+"""What can be stored. A lone surrogate is no JSON already."""
 
 
-Text = Annotated[StrictStr, AfterValidator(_check_storable)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
-
-
-class ItemRequest(_Model):
+@with_config(ConfigDict(extra="ignore", strict=True))
+class ItemRequest(TypedDict):
     """One line of an order: no upper bound here, for too many is not malformed."""
 
-    product_id: Annotated[Text, Field(min_length=1, alias="productId")]
+    productId: Annotated[Text, Field(min_length=1)]
     quantity: Annotated[StrictInt, Field(ge=1)]
 
 
-class OrderRequest(_Model):
-    """The body of POST /api/order and of /api/order/quote."""
+class BasketRequest(BaseModel):
+    """The body of POST /api/order/quote. Its first line that is at fault is enough: a body can hold
+    half a million."""
 
-    items: Annotated[list[ItemRequest], Field(min_length=1)]
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    items: Annotated[list[ItemRequest], Field(min_length=1), FailFast()]
     coupon_code: Annotated[Text | None, Field(alias="couponCode")] = None
 
     def basket(self) -> Basket:
-        """The request in the shop's own terms; an empty coupon code is none."""
-        items = tuple(Item(item.product_id, item.quantity) for item in self.items)
+        """The request in the shop's own terms; an empty coupon code is none. Raises Unprocessable
+        for more lines than are worth looking at."""
+        if len(self.items) > MAX_LINES:
+            raise too_many_lines()
+        items = tuple(Item(item["productId"], item["quantity"]) for item in self.items)
         return Basket(items, self.coupon_code or None)
 
 
-class LongOrderRequest(OrderRequest):
-    """One with more lines than an order may have: its first fault is enough, for a body can hold
-    half a million."""
+def _check_total(total: float) -> float:
+    if not 0 <= total < float("inf") or (total < _EXACT and round(total * 100) / 100 != total):
+        raise PydanticCustomError("money", "no amount of money")
+    return total
 
-    items: Annotated[list[ItemRequest], Field(min_length=1), FailFast()]
+
+_EXACT = 2**53 / 100
+"""Below it a float shows whether it was written with two decimals. No order costs so much."""
 
 
-def _model_for(parsed: object) -> type[OrderRequest]:
-    items = parsed.get("items") if isinstance(parsed, dict) else None
-    return LongOrderRequest if isinstance(items, list) and len(items) > MAX_LINES else OrderRequest
+class OrderRequest(BasketRequest):
+    """The body of POST /api/order."""
+
+    expected_total: Annotated[
+        Annotated[StrictFloat, AfterValidator(_check_total)] | None, Field(alias="expectedTotal")
+    ] = None
+
+
+_FewItems = Annotated[list[ItemRequest], Field(min_length=1, max_length=MAX_LINES)]
+
+
+class _SmallBasket(BasketRequest):
+    """One of few lines, which is told all that is wrong with it."""
+
+    items: _FewItems
+
+
+class _SmallOrder(OrderRequest):
+    """The same for an order."""
+
+    items: _FewItems
+
+
+SMALL_BODY = 64 * 1024
+"""Bytes of a body whose faults are all told."""
 
 
 def parse_basket(body: bytes) -> Basket:
-    """The basket in a request's body. Raises InvalidRequest when it is not JSON (RFC 8259, in
-    UTF-8) or not of the schema."""
-    parsed = parse_json(body)
+    """The basket in the body of a quote. Raises InvalidRequest when it is not JSON (RFC 8259, in
+    UTF-8) or not of the schema, Unprocessable when it has too many lines."""
+    return _parse(BasketRequest, body).basket()
+
+
+def parse_order(body: bytes) -> tuple[Basket, int | None]:
+    """The basket in the body of an order, and what the client expects it to cost, in cents. Raises
+    as parse_basket."""
+    order = _parse(OrderRequest, body)
+    total = order.expected_total
+    return order.basket(), None if total is None else round(total * 100)
+
+
+R = TypeVar("R", bound=BasketRequest)
+
+
+def _parse(model: type[R], body: bytes) -> R:
+    """The library reads the JSON and judges it in one step, and makes no objects of what nobody has
+    asked for: of a body that is all members without a name here that would be most of its cost."""
+    _refuse_lists_of_lists(body)
     try:
-        return _model_for(parsed).model_validate(parsed).basket()
+        request = model.model_validate_json(body)
     except ValidationError as error:
-        errors = tuple(_field_errors(error))
-        message = "; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in errors[:3])
-        raise InvalidRequest("schema", message, errors) from None
-
-
-def parse_json(body: bytes) -> object:
-    """The value in a JSON text. Raises InvalidRequest; the parser's own words stay inside."""
-    try:
-        return from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        # an integer of thousands of digits is JSON, but more than the fast parser reads
-        if "number out of range" not in str(error):
+        fault = _faults(error)[0]
+        if fault["type"] != "json_invalid":
+            raise _not_of_the_schema(error, body) from None
+        # an integer of thousands of digits is JSON, but more than the parser reads
+        if "number out of range" not in fault["msg"] or not (clipped := _clip_numbers(body)):
             raise _not_json() from None
-    return _parse_huge_numbers(body)
+        return _parse(model, clipped)
+    _refuse_constants(body)
+    return request
 
 
-def _parse_huge_numbers(body: bytes) -> object:
-    try:
-        return json.loads(body.decode(), parse_int=_clip_int, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise _not_json() from None
+def _clip_numbers(body: bytes) -> bytes | None:
+    """The body with fewer digits where there are thousands, which is out of range whatever they
+    are; None where there are none. (It shortens digits in texts as well, of which none is the name
+    of anything.)"""
+    alike, parts, seen = body.translate(_DIGITS_ALIKE), list[bytes](), 0
+    while (start := alike.find(_THOUSANDS, seen)) >= 0:
+        parts.append(body[seen : start + KEPT_DIGITS])
+        run = _DIGITS.match(body, start)
+        seen = run.end() if run else start
+    return b"".join([*parts, body[seen:]]) if parts else None
 
 
-def _clip_int(digits: str) -> int:
-    return int(digits[: _LONGEST_INT + 1])
+def _refuse_constants(body: bytes) -> None:
+    """The parser takes NaN and Infinity for numbers."""
+    if any(name in body for name in _CONSTANTS):
+        outside = _STRINGS.sub(b"", body)
+        if any(name in outside for name in _CONSTANTS):
+            raise _not_json()
 
 
-def _refuse_constant(name: str) -> object:
-    raise ValueError(name)
+def _refuse_lists_of_lists(body: bytes) -> None:
+    """Each of half a million lists, one in the other, costs more than what a whole order does, and
+    no order holds any."""
+    if _nested(body) > MAX_LISTS and _nested(_STRINGS.sub(b"", body)) > MAX_LISTS:
+        raise InvalidRequest("json", "the body holds too many lists within lists")
+
+
+def _nested(body: bytes) -> int:
+    """How many lists begin with a list, but for those with more than one blank between."""
+    return sum(map(body.count, (b"[[", b"[ [", b"[\n[", b"[\t[", b"[\r[")))
+
+
+MAX_LISTS = 50_000
+"""Lists that begin with a list, in one body."""
+
+KEPT_DIGITS = 25
+"""More than an int64 has."""
+
+_DIGITS_ALIKE = bytes.maketrans(b"0123456789", b"0" * 10)
+_THOUSANDS = b"0" * 4000
+_DIGITS = re.compile(rb"[0-9]+")
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""Texts; one that does not end goes on to the end, so that it is looked at once."""
+
+_CONSTANTS = (b"NaN", b"Infinity")
+
+
+def _faults(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False, include_context=False, include_input=False)
 
 
 def _not_json() -> InvalidRequest:
     return InvalidRequest("json", "the body is not JSON")
 
 
+def _not_of_the_schema(error: ValidationError, body: bytes) -> InvalidRequest:
+    errors = tuple(_field_errors(_all_faults(error, body)))
+    message = "; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in errors[:3])
+    return InvalidRequest("schema", message, errors)
+
+
+def _all_faults(first: ValidationError, body: bytes) -> ValidationError:
+    """What is wrong with a small body of no more lines than an order may have; of others what was
+    found first."""
+    if len(body) > SMALL_BODY:
+        return first
+    model = _SmallOrder if first.title == OrderRequest.__name__ else _SmallBasket
+    try:
+        model.model_validate_json(body)
+    except ValidationError as error:
+        faults = _faults(error)
+        return first if any(fault["type"] == "too_long" for fault in faults) else error
+    return first
+
+
 _MESSAGES = {
     "missing": "is required",
     "model_type": "must be an object",
+    "dict_type": "must be an object",
     "list_type": "must be a list",
     "too_short": "must not be empty",
     "string_type": "must be a string",
     "string_too_short": "must not be empty",
     "int_type": "must be an integer",
     "greater_than_equal": "must be at least 1",
-    "value_error": "holds a character that cannot be stored",
+    "string_pattern_mismatch": "holds a character that cannot be stored",
+    "float_type": "must be a number",
+    "finite_number": "must be a number",
+    "money": "must be 0 or more, with at most two decimals",
 }
 
 
 def _field_errors(error: ValidationError) -> Iterable[FieldError]:
-    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+    for detail in _faults(error):
         message = _MESSAGES.get(detail["type"], "is not valid")
         field = _field_path(detail["loc"])
         yield FieldError(field, message if field else f"the body {message}")
