@@ -32,6 +32,7 @@ from orderfood.logs import request_id as logged_request_id
 from orderfood.observer import RequestObserver
 from orderfood.pricing import Basket, parse_product_id
 from orderfood.ratelimit import Allowance, RateLimiter
+from orderfood.remembered import remembered
 from orderfood.responses import (
     common_headers,
     has_current,
@@ -170,8 +171,12 @@ def message_of(error: BaseException, status: int) -> str:
 # --- the base of every route ---
 
 
-@lru_cache(maxsize=256)
 def _common_values(origins: tuple[str, ...], origin: str | None) -> dict[str, str]:
+    return _values_for(origins, origin if origin in origins else None)
+
+
+@lru_cache(maxsize=256)
+def _values_for(origins: tuple[str, ...], origin: str | None) -> dict[str, str]:
     headers = [("Content-Type", wire.JSON_TYPE), *common_headers(origins, origin)]
     return {spelling(name): value for name, value in headers}
 
@@ -577,11 +582,13 @@ def warn_of_store(error: BaseException) -> None:
 _warned: dict[str, float] = {}
 
 
-@lru_cache(maxsize=256)
 def is_json(content_type: str | None) -> bool:
     """Whether a Content-Type (None: absent) is taken as JSON in UTF-8."""
-    if content_type is None:
-        return True
+    return content_type is None or _is_json(content_type)
+
+
+@remembered
+def _is_json(content_type: str) -> bool:
     kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
     charsets = [p.partition("=")[2].strip('"') for p in parameters if p.startswith("charset=")]
     return kind == "application/json" and all(name == "utf-8" for name in charsets)

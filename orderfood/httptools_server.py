@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TypeVar, cast
 
 import httptools
@@ -126,7 +125,6 @@ def _joined(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
     return {name: ",".join(texts) for name, texts in values.items()}
 
 
-@lru_cache(maxsize=256)
 def _lower_name(name: bytes) -> str:
     return name.decode("latin-1").lower()
 

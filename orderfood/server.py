@@ -16,12 +16,14 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from tornado import httputil
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.iostream import IOStream
 
 from orderfood.handlers import Context
 from orderfood.httptools_server import HttpToolsServer, Limits
+from orderfood.remembered import remembered
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +90,10 @@ class Server:
     def _leave(self) -> None:
         self._context.draining = True
         self._http.no_keep_alive = True
+
+
+# Tornado would keep a thousand spellings of names that clients choose, of any size
+vars(httputil)["_normalize_header"] = remembered(httputil._normalize_header.__wrapped__)
 
 
 class TornadoServer(HTTPServer):
