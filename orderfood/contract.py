@@ -29,6 +29,7 @@ ASSETS: Mapping[str, str] = MappingProxyType(
         "swagger-ui.css": "text/css; charset=utf-8",
         "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
         "favicon-32x32.png": "image/png",
+        "start.js": "text/javascript; charset=utf-8",
     }
 )
 """The files of the page and their types."""
@@ -74,14 +75,18 @@ def page() -> Encoded:
     return encoded(_PAGE)
 
 
-@cache
 def asset(name: str) -> tuple[Encoded, str] | None:
     """A file of the page and its type; None when there is no such file."""
+    kind = ASSETS.get(name)
+    return None if kind is None else (_file(name), kind)
+
+
+@cache
+def _file(name: str) -> Encoded:
+    """One of ASSETS: whoever asks for another name chooses it, and would have it kept."""
     if name == "start.js":
-        return encoded(_START), "text/javascript; charset=utf-8"
-    if name not in ASSETS:
-        return None
-    return encode_bytes((_swagger_ui() / name).read_bytes()), ASSETS[name]
+        return encoded(_START)
+    return encode_bytes((_swagger_ui() / name).read_bytes())
 
 
 def _swagger_ui() -> Path:

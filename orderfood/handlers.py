@@ -177,8 +177,12 @@ def message_of(error: BaseException, status: int) -> str:
 # --- the base of every route ---
 
 
-@lru_cache(maxsize=256)
 def _common_values(origins: tuple[str, ...], origin: str | None) -> dict[str, str]:
+    return _values_for(origins, origin if origin in origins else None)
+
+
+@lru_cache(maxsize=256)
+def _values_for(origins: tuple[str, ...], origin: str | None) -> dict[str, str]:
     headers = [("Content-Type", wire.JSON_TYPE), *common_headers(origins, origin)]
     return {spelling(name): value for name, value in headers}
 

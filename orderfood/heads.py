@@ -8,7 +8,6 @@ that Tornado would refuse is refused here, too.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import httptools
@@ -20,7 +19,6 @@ T = TypeVar("T")
 
 _VERSIONS = {b"HTTP/1.0": "HTTP/1.0", b"HTTP/1.1": "HTTP/1.1"}
 _BLANKS = b" \t"
-_LONGEST_KEPT_NAME = 40
 
 
 class HeadRefused(Exception):
@@ -35,7 +33,7 @@ class RequestHeaders(HTTPHeaders):
         self._raw = raw
         lowered: dict[str, str] = {}
         for key, value in raw:
-            name = _lower_name(key) if len(key) <= _LONGEST_KEPT_NAME else _lower(key)
+            name = _lower(key)
             if name in lowered:
                 lowered = _joined(raw)
                 break
@@ -79,10 +77,6 @@ def _joined(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
 
 def _lower(name: bytes) -> str:
     return name.decode("latin-1").lower()
-
-
-_lower_name = lru_cache(maxsize=256)(_lower)
-"""For short names alone: what is kept here, a client chooses."""
 
 
 class Head(NamedTuple):

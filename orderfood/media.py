@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 from orderfood.errors import UnsupportedMedia
+from orderfood.remembered import remembered
 
 _CHARSETS = ("utf-8", "utf8")
-_COMMON_LENGTH = 100
-"""Up to this many characters a Content-Type's judgement is kept: what is kept, a client chooses."""
 
 
 def check_media(headers: Mapping[str, str], *, takes_body: bool) -> None:
@@ -24,12 +22,8 @@ def check_media(headers: Mapping[str, str], *, takes_body: bool) -> None:
         raise UnsupportedMedia("the Content-Encoding must be identity or absent")
 
 
+@remembered
 def _fault_of(content_type: str) -> str | None:
-    short = len(content_type) <= _COMMON_LENGTH
-    return _kept_judgement(content_type) if short else _judge(content_type)
-
-
-def _judge(content_type: str) -> str | None:
     values = _values(content_type) - {""}
     if not values:
         return None
@@ -40,9 +34,6 @@ def _judge(content_type: str) -> str | None:
     if any(charset not in _CHARSETS for charset in charsets):
         return "the charset must be UTF-8"
     return None
-
-
-_kept_judgement = lru_cache(maxsize=256)(_judge)
 
 
 def _values(header: str) -> set[str]:

@@ -8,6 +8,7 @@ import time
 from email.utils import formatdate
 from functools import lru_cache
 
+from orderfood.remembered import remembered
 from orderfood.wire import JSON_TYPE, Encoded
 
 EXPOSED_HEADERS = (
@@ -21,7 +22,7 @@ _VISIBLE = re.compile(r"[\x21-\x7e]{1,128}")
 _ETAGS = re.compile(r'\*|(?:W/)?"[^"]*"')
 
 
-@lru_cache(maxsize=256)
+@remembered
 def is_certainly_good(host: str) -> bool:
     """Whether a Host needs no further look; Tornado judges any other."""
     return bool(_HOST.fullmatch(host))
@@ -54,15 +55,20 @@ def _date_of(seconds: int) -> str:
     return formatdate(seconds, usegmt=True)
 
 
-@lru_cache(maxsize=256)
 def common_headers(origins: tuple[str, ...], origin: str | None) -> Headers:
     """What every answer carries: who may read it in a browser, and that its type is no guess."""
+    return _common_headers(origins, origin if origin in origins else None)
+
+
+@lru_cache(maxsize=256)
+def _common_headers(origins: tuple[str, ...], origin: str | None) -> Headers:
+    """``origin`` is one that may, or None: what a client sends is not kept."""
     headers = [("X-Content-Type-Options", "nosniff")]
     if origins == ("*",):
         headers.append(("Access-Control-Allow-Origin", "*"))
     else:
         headers.append(("Vary", "Origin"))
-        if origin not in origins:
+        if origin is None:
             return headers
         headers.append(("Access-Control-Allow-Origin", origin))
     headers.append(("Access-Control-Expose-Headers", EXPOSED_HEADERS))
@@ -94,7 +100,7 @@ def negotiate(item: Encoded, accept_encoding: str | None) -> Encoded:
     return item
 
 
-@lru_cache(maxsize=256)
+@remembered
 def accepts_gzip(accept_encoding: str) -> bool:
     """Whether gzip is named, or else *, and not with a weight of 0."""
     weights = {}

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Awaitable
 from typing import Any, cast
 
+from tornado import httputil
 from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import (
@@ -23,8 +24,12 @@ from tornado.iostream import IOStream
 from orderfood.accepting import Acceptor
 from orderfood.framing import BodyRefused, body_of
 from orderfood.httptools_server import SWEEP_SECONDS, Limits
+from orderfood.remembered import remembered
 
 _FRAMING = ("Transfer-Encoding", "Content-Length")
+
+# Tornado would keep a thousand spellings of names that clients choose, of any size
+vars(httputil)["_normalize_header"] = remembered(httputil._normalize_header.__wrapped__)
 
 
 class TimedStream(IOStream):
