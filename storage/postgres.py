@@ -49,6 +49,7 @@ from storage.errors import (
     StorageError,
     StorageUnavailable,
 )
+from storage.postgres_connect import CONNECT_SECONDS, Connector
 from storage.postgres_errors import (
     ConnectionSpent,
     Hopeless,
@@ -59,8 +60,7 @@ from storage.postgres_errors import (
     driver_errors,
     statement_errors,
 )
-from storage.postgres_notices import CHANNEL, COMMAND_SECONDS, CONNECT_SECONDS, Listener, connect
-from storage.postgres_url import check_url
+from storage.postgres_notices import CHANNEL, Listener
 from storage.records import (
     ApiKey,
     AppliedMigration,
@@ -177,8 +177,7 @@ class PostgresStorage(Storage):
     backend = "postgresql"
 
     def __init__(self, url: str, *, pool_size: int = 10, wait_seconds: float = 30.0) -> None:
-        check_url(url)
-        self._url = url
+        self._connector = Connector(url)
         self._pool_size = pool_size
         self._wait_seconds = wait_seconds
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
@@ -186,7 +185,7 @@ class PostgresStorage(Storage):
         self._states_isolation = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._followed_at = float("-inf")
-        self._listener = Listener(url)
+        self._listener = Listener(self._connector)
         self._new_batcher()
 
     def _new_batcher(self) -> None:
@@ -220,13 +219,11 @@ class PostgresStorage(Storage):
             pause = min(1.0, pause * 2)
 
     async def _new_pool(self) -> asyncpg.Pool[asyncpg.Record]:
-        pool = asyncpg.create_pool(
-            self._url,
+        connect: Any = self._connector.connect  # its type is not asyncpg's, which is overloaded
+        pool: asyncpg.Pool[asyncpg.Record] = asyncpg.create_pool(
             min_size=0,
             max_size=self._pool_size,
-            statement_cache_size=0,
-            timeout=CONNECT_SECONDS,
-            command_timeout=COMMAND_SECONDS,
+            connect=connect,
             reset=_leave_as_it_is,
         )
         with driver_errors():
@@ -316,7 +313,7 @@ class PostgresStorage(Storage):
         kept: they still read, and a URL that wants a primary may reach none."""
         with suppress(Exception):
             async with asyncio.timeout(CONNECT_SECONDS):
-                connection = await connect(self._url)
+                connection = await self._connector.connect()
                 try:
                     read_only = await connection.fetchval(READ_ONLY)
                 finally:

@@ -7,21 +7,11 @@ from contextlib import suppress
 
 import asyncpg
 
-CONNECT_SECONDS = 5.0
-"""How long one attempt to connect, or to get a connection out of the pool, may take."""
-
-COMMAND_SECONDS = 10.0
-"""How long a statement may take before the server counts as gone, outside loads and migrations."""
+from storage.errors import StorageError
+from storage.postgres_connect import CONNECT_SECONDS, Connector
 
 CHANNEL = "orderfood_catalogue"
 """Where a load says that it has changed the catalogue."""
-
-
-async def connect(url: str) -> asyncpg.Connection[asyncpg.Record]:
-    """A connection outside the pool. Raises what the driver raises."""
-    return await asyncpg.connect(
-        url, statement_cache_size=0, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS
-    )
 
 
 class Listener:
@@ -34,8 +24,8 @@ class Listener:
     PING_SECONDS = 30.0
     RETRY_SECONDS = 5.0
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._heard = asyncio.Event()
         self._opening = asyncio.Lock()
@@ -45,7 +35,7 @@ class Listener:
         while not self._heard.is_set():
             try:
                 await self._listen()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, StorageError):
                 await asyncio.sleep(self.RETRY_SECONDS)
         self._heard.clear()
 
@@ -60,7 +50,7 @@ class Listener:
     async def _opened(self) -> asyncpg.Connection[asyncpg.Record]:
         async with self._opening:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await connect(self._url)
+                self._connection = await self._connector.connect()
                 self._connection.add_termination_listener(self._hear)
                 await self._connection.add_listener(CHANNEL, self._hear)
             return self._connection

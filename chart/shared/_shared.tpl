@@ -64,6 +64,9 @@ securityContext:
 {{- if not (regexMatch "^(memory://|sqlite:////data/.+|postgres(ql)?://\\S+)?$" .Values.storage.url) -}}
 {{- fail "storage.url must be memory://, sqlite:////data/FILE or postgresql://user:password@host/db" -}}
 {{- end -}}
+{{- if and .Values.storage.passfile.existingSecret (regexMatch "^(memory|sqlite):" .Values.storage.url) -}}
+{{- fail "storage.passfile is for a postgresql:// URL" -}}
+{{- end -}}
 {{- if hasPrefix "memory:" .Values.storage.url -}}memory
 {{- else if hasPrefix "sqlite:" .Values.storage.url -}}sqlite
 {{- else -}}postgresql
@@ -165,6 +168,12 @@ data:
 - name: existing-fixtures
   configMap: {name: {{ . }}}
 {{- end }}
+{{- with .Values.storage.passfile.existingSecret }}
+- name: passfile
+  secret:
+    secretName: {{ . }}
+    items: [{key: {{ $.root.Values.storage.passfile.existingSecretKey }}, path: passfile}]
+{{- end }}
 {{- with .Values.users.existingSecret }}
 - name: users
   secret:
@@ -218,6 +227,10 @@ volumeMounts:
   - {name: tmp, mountPath: /tmp}
   {{- if eq (include "orderfood.backend" .root) "sqlite" }}
   - {name: data, mountPath: /data}
+  {{- end }}
+  {{- if .root.Values.storage.passfile.existingSecret }}
+  # the folder, not the file: only so a new password arrives in a pod that runs
+  - {name: passfile, mountPath: /etc/orderfood/database, readOnly: true}
   {{- end }}
   {{- if .fixtures }}
   {{- include "orderfood.fixtureMounts" .root | nindent 2 }}

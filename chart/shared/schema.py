@@ -135,6 +135,7 @@ PROGRAM: Schema = {
             "url": TEXT,
             "existingSecret": TEXT,
             "existingSecretKey": NAME,
+            "passfile": closed({"existingSecret": TEXT, "existingSecretKey": NAME}),
         }
     ),
     "env": ENV,

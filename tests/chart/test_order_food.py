@@ -307,3 +307,23 @@ def test_metrics_without_a_port_of_their_own(env: dict[str, Any]) -> None:
 def test_production_brakes_who_guesses() -> None:
     env = example("order-food-production")["env"]
     assert env.keys() >= {"ABUSE_LIMIT", "TRUSTED_PROXIES"}
+
+
+def test_a_passfile_is_mounted_where_a_new_one_arrives() -> None:
+    secret = {"existingSecret": "rotated", "existingSecretKey": "pgpass"}
+    for chart in ("order-food", "database-load"):
+        documents = render(chart, {"storage": {"passfile": secret}})
+        for (kind, name), container in containers(documents).items():
+            mounts = [m for m in container["volumeMounts"] if m["name"] == "passfile"]
+            assert mounts == [
+                {"name": "passfile", "mountPath": "/etc/orderfood/database", "readOnly": True}
+            ], (kind, name)
+        for _, template in pod_templates(documents):
+            (volume,) = [v for v in template["spec"]["volumes"] if v["name"] == "passfile"]
+            items = [{"key": "pgpass", "path": "passfile"}]
+            assert volume["secret"] == {"secretName": "rotated", "items": items}
+
+
+def test_without_a_passfile_nothing_is_mounted() -> None:
+    for container in containers(render("order-food")).values():
+        assert "passfile" not in [mount["name"] for mount in container["volumeMounts"]]

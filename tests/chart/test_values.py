@@ -32,7 +32,13 @@ ALL_OF_IT = merge(
     },
 )
 BASES: dict[str, list[dict[str, Any]]] = {
-    "order-food": [{}, ALL_OF_IT, example("order-food-autoscaling"), example("sqlite")],
+    "order-food": [
+        {},
+        ALL_OF_IT,
+        example("order-food-autoscaling"),
+        example("sqlite"),
+        nested("storage.passfile.existingSecret", "rotated"),
+    ],
     "database-load": [
         {},
         {
@@ -43,6 +49,7 @@ BASES: dict[str, list[dict[str, Any]]] = {
         },
         example("sqlite"),
         nested("job.enabled", True),
+        nested("storage.passfile.existingSecret", "rotated"),
     ],
     "postgres": [{}, nested("test.existingSecret", "key")],
 }
@@ -101,7 +108,9 @@ def test_every_key_is_read_by_a_template(chart: str, path: str) -> None:
 
 
 def clashes(path: str, base: dict[str, Any]) -> bool:
-    """storage.url goes with no other storage, and autoscaling only with Postgres."""
+    """storage.url goes with no other storage, and autoscaling and a passfile only with Postgres."""
+    if path.startswith("storage.passfile."):
+        return "url" in base.get("storage", {})
     return path in ("storage.url", "storage.existingSecret", "autoscaling.enabled") and bool(
         base.get("storage")
     )

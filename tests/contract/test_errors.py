@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-import storage.postgres
+import storage.postgres_connect
 import storage.postgres_notices
 from storage import Storage, open_storage
 from storage.batches import Batcher
@@ -163,7 +163,7 @@ async def test_a_database_that_is_read_only(
 async def test_a_statement_that_hangs_is_unavailable(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage.postgres, "COMMAND_SECONDS", 0.3)
+    monkeypatch.setattr(storage.postgres_connect, "COMMAND_SECONDS", 0.3)
     async with Database(postgres_url).open() as store:
         other = await asyncpg.connect(postgres_url)
         async with other.transaction():

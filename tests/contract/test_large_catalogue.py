@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
+import gc
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -64,21 +65,29 @@ async def slices_during(cache: CatalogueCache) -> list[float]:
     slices.clear()
     await cache.refresh()
     watching.cancel()
-    usual = statistics.median(slices)
-    return sorted(one for one in slices if one > 4 * usual)
+    idle = min(slices)
+    return [one for one in slices if one > 10 * idle]
 
 
+@pytest.fixture
+def _no_collector() -> Iterator[None]:
+    """Python's garbage collection has its own time, which a server sets."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_no_collector")
 async def test_no_piece_of_a_refresh_is_long(database: Database) -> None:
     async with database.open() as storage:
-        await storage.replace_catalogue(large_catalogue())
-        cache = CatalogueCache(ObservedStorage(storage))
-        slices = await slices_during(cache)
-        for price in (600, 700):
+        cache, shares = CatalogueCache(ObservedStorage(storage)), []
+        for price in (500, 600, 700, 800):
             await storage.replace_catalogue(large_catalogue(price))
-            slices = min(slices, await slices_during(cache), key=max)
-        assert max(slices) < 0.3 * sum(slices)
-        assert cache.newest is not None
-        assert cache.newest.products["6000"].price == 700
+            slices = await slices_during(cache)
+            shares.append(max(slices) / sum(slices))
+            assert cache.newest is not None
+            assert cache.newest.products["6000"].price == price
+        assert min(shares) < 0.3  # the longest piece, as a share of all of the work
 
 
 async def test_what_is_read_in_portions_is_all_there(database: Database) -> None:
