@@ -57,5 +57,18 @@ def test_the_environment_is_read_in_one_module() -> None:
     assert readers == {"orderfood/settings.py"}
 
 
+def test_the_security_page_names_tests_that_there_are() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    named = re.findall(r"\b(\w+/test_\w+\.py)(?:::(test_\w+))?", page)
+    assert len(named) > 50
+    missing = [(file, test) for file, test in named if not is_there(file, test)]
+    assert missing == []
+
+
+def is_there(file: str, test: str) -> bool:
+    path = ROOT / "tests" / file
+    return path.is_file() and (not test or f"def {test}(" in path.read_text())
+
+
 def test_the_changelog_has_something_to_tell() -> None:
     assert "## Unreleased" in (ROOT / "CHANGELOG.md").read_text()
