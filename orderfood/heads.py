@@ -121,6 +121,7 @@ class HeadParser:
             self._parser.feed_data(data)
             head = self._head(data)
         except httptools.HttpParserUpgrade:
+            self._renew()  # first: what follows may raise
             head = self._head(data)
             self._complete = False  # the parser would take what follows for another protocol
         except (httptools.HttpParserError, HeadRefused):

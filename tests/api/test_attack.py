@@ -371,3 +371,14 @@ def test_blanks_behind_a_coding_are_no_part_of_it(server: RunningServer) -> None
     chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
     close = POST + b"Connection: close\r\nTransfer-Encoding: chunked\t\r\n\r\n"
     assert statuses(talk(server, close + chunks)) == [200]
+
+
+@pytest.mark.parametrize("method", [b"CONNECT x:80", b"\nCONNECT x:80"])
+def test_a_refused_head_leaves_nothing_to_the_next_client(
+    server: RunningServer, method: bytes
+) -> None:
+    """httptools: all connections share one parser, which was not renewed after a CONNECT: the next
+    client's good request, on whatever connection, was 400."""
+    for _ in range(5):
+        talk(server, method + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert statuses(talk(server, GET + b"Connection: close\r\n\r\n")) == [200]
