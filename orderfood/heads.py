@@ -68,6 +68,12 @@ class RequestHeaders(HTTPHeaders):
         return self.lowered.get(name.lower(), default)
 
 
+def _may_stay(version: str, lowered: dict[str, str]) -> bool:
+    """Whether HTTP/1.0 asks for it: the parser also takes Proxy-Connection for the header, and does
+    not heed a close beside keep-alive."""
+    return version == "HTTP/1.1" or lowered.get("connection", "").lower() == "keep-alive"
+
+
 def _joined(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
     values: dict[str, list[str]] = {}
     for key, value in raw:
@@ -109,6 +115,7 @@ class HeadParser:
             self._parser.feed_data(data)
             head = self._head(data)
         except httptools.HttpParserUpgrade:
+            self._renew()  # first: what follows may raise
             head = self._head(data)
             self._complete = False  # the parser would take what follows for another protocol
         except (httptools.HttpParserError, HeadRefused):
@@ -124,6 +131,8 @@ class HeadParser:
         version = _VERSIONS.get(line[-1])
         if len(line) != 3 or version is None or self._keep_alive is None or line[0] == b"CONNECT":
             raise HeadRefused
+        if line[0][:1] in (b"\r", b"\n"):  # it passes over half an empty line, which is none
+            raise HeadRefused
         headers = RequestHeaders(self._raw)
         lowered = headers.lowered
         try:
@@ -133,7 +142,7 @@ class HeadParser:
         return Head(
             RequestStartLine(line[0].decode("ascii"), line[1].decode("latin-1"), version),
             headers,
-            self._keep_alive and "upgrade" not in lowered,
+            self._keep_alive and "upgrade" not in lowered and _may_stay(version, lowered),
             version == "HTTP/1.1" and lowered.get("expect", "").lower() == "100-continue",
             body,
         )

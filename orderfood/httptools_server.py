@@ -157,6 +157,7 @@ class Exchange(HTTPConnection):
         self._frame(headers, no_body or head_only)
         if headers.get("Connection", "").lower() == "close":
             self.keep_alive = False
+            del headers["Connection"]  # the end of the head says it
         lines = [f"HTTP/1.1 {start_line.code} {start_line.reason}"]
         lines += [f"{name}: {value}" for name, value in headers.get_all()]
         text = "\r\n".join(lines)

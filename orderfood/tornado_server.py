@@ -146,7 +146,10 @@ class _Strict(HTTPMessageDelegate):
             raise HTTPInputError("ambiguous framing") from None
         if start_line.version == "HTTP/1.0" and "Expect" in headers:
             del headers["Expect"]  # RFC 9110, 10.1.1; Tornado would answer it
-        if "Upgrade" in headers:
+        if headers.get("Expect", "").lower() == "100-continue":
+            headers["Expect"] = "100-continue"  # Tornado knows no other case
+        words = [word.strip(" \t") for word in headers.get("Connection", "").lower().split(",")]
+        if "Upgrade" in headers or "close" in words:  # Tornado knows close alone only
             # there is no public way to say that nothing behind this request is to be read
             self._connection._disconnect_on_finish = True
         return self._inner.headers_received(start_line, headers)
