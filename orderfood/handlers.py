@@ -30,7 +30,6 @@ from orderfood.answer_headers import AnswerHeaders, spelling
 from orderfood.deadlines import begin_request
 from orderfood.errors import FieldError, InvalidRequest, Refusal, TooManyRequests
 from orderfood.httptools_server import SLICE, Exchange
-from orderfood.linger import linger
 from orderfood.logs import request_id as logged_request_id
 from orderfood.media import check_media
 from orderfood.observer import RequestObserver
@@ -431,7 +430,14 @@ class ApiHandler(RequestHandler):
         self.set_header("Content-Length", str(sum(map(len, self._write_buffer))))
         await self.flush()
         if self._close_after:
-            linger(self.connection)
+            self._linger()
+
+    def _linger(self) -> None:
+        """Ends our side of the connection now, and the connection in a moment."""
+        if isinstance(self.connection, Exchange):
+            self.connection.linger()
+        else:
+            self.connection.stream.close()
 
     def _client_waits(self) -> bool:
         """Whether the client holds its body back until it is asked for it (RFC 9110, 10.1.1)."""
@@ -452,7 +458,7 @@ class ApiHandler(RequestHandler):
 
     async def _answer(self, *path: str) -> None:
         if not self._refused:
-            if self.body_is_late and self._received and self.user is not None:
+            if self.body_is_late and self.user is not None and self._body_follows():
                 await self._judge_key_again()
             await getattr(self, _OPERATIONS[self.method])(*path)
         if self.context.draining and not self._headers_written:
@@ -835,7 +841,7 @@ class MetricsHandler(ApiHandler):
             raise HTTPError(404)
         self.set_header("Content-Type", metrics.CONTENT_TYPE)
         self.set_header("Cache-Control", "no-store")
-        self.write(await metrics.expose())
+        self._shared = await metrics.expose()
 
 
 async def not_ready(context: Context) -> str | None:

@@ -8,6 +8,8 @@ that Tornado would refuse is refused here, too.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
 import httptools
@@ -21,8 +23,19 @@ _VERSIONS = {b"HTTP/1.0": "HTTP/1.0", b"HTTP/1.1": "HTTP/1.1"}
 _BLANKS = b" \t"
 
 
+MAX_FIELDS = 100
+"""Fields of a head: each costs a hundred times the bytes that it takes. As Apache has it
+(LimitRequestFields)."""
+
+_BLANKS_AT_THE_END = re.compile(rb"(?<=[^\s])[ \t]+(?=\r\n)")
+
+
 class HeadRefused(Exception):
     """What should be a head is none, or says two things about where its body ends."""
+
+
+class TooManyFields(HeadRefused):
+    """It has more than MAX_FIELDS of them."""
 
 
 class RequestHeaders(HTTPHeaders):
@@ -68,12 +81,6 @@ class RequestHeaders(HTTPHeaders):
         return self.lowered.get(name.lower(), default)
 
 
-def _may_stay(version: str, lowered: dict[str, str]) -> bool:
-    """Whether HTTP/1.0 asks for it: the parser also takes Proxy-Connection for the header, and does
-    not heed a close beside keep-alive."""
-    return version == "HTTP/1.1" or lowered.get("connection", "").lower() == "keep-alive"
-
-
 def _joined(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
     values: dict[str, list[str]] = {}
     for key, value in raw:
@@ -97,63 +104,66 @@ class Head(NamedTuple):
     body: Body | None
 
 
-class HeadParser:
-    """Parses heads, a whole one at a time; one is enough for all connections of a server."""
+def parse_head(data: bytes) -> Head:
+    """``data`` is all of a head, with the empty line at its end. Raises HeadRefused."""
+    if data.count(b"\n") > MAX_FIELDS + 2:
+        raise TooManyFields
+    if b"\t\r\n" in data:  # the parser takes a blank there for nothing, and a tab not
+        data = _BLANKS_AT_THE_END.sub(b"", data)
+    fields = _parsed_fields(data)
+    # the parser has judged the three; but it also takes RTSP and ICE, and any number of blanks
+    line = data[: data.find(b"\r\n")].split(b" ")
+    version = _VERSIONS.get(line[-1])
+    if len(line) != 3 or version is None or line[0] == b"CONNECT" or line[0][:1] in b"\r\n":
+        raise HeadRefused
+    headers = RequestHeaders(fields)
+    lowered = headers.lowered
+    try:
+        body = body_of(lowered, version)
+    except BodyRefused:
+        raise HeadRefused from None
+    return Head(
+        RequestStartLine(line[0].decode("ascii"), line[1].decode("latin-1"), version),
+        headers,
+        _stays(version, lowered),
+        version == "HTTP/1.1" and lowered.get("expect", "").lower() == "100-continue",
+        body,
+    )
+
+
+def _stays(version: str, headers: Mapping[str, str]) -> bool:
+    """Whether the connection may be kept (RFC 9112, 9.3): not behind what asks for an upgrade."""
+    if "connection" not in headers:
+        return version == "HTTP/1.1" and "upgrade" not in headers
+    words = {word.strip(" \t") for word in headers["connection"].lower().split(",")}
+    wished = version == "HTTP/1.1" or "keep-alive" in words
+    return wished and "close" not in words and "upgrade" not in headers
+
+
+def _parsed_fields(data: bytes) -> list[tuple[bytes, bytes]]:
+    """The fields of a head, each with a parser of its own: what one head leaves behind in it, the
+    next client's must not meet. Raises HeadRefused."""
+    fields = _Fields()
+    try:
+        httptools.HttpRequestParser(fields).feed_data(data)
+    except httptools.HttpParserUpgrade:
+        pass  # what follows is no other protocol here
+    except httptools.HttpParserError:
+        raise HeadRefused from None
+    if not fields.complete:
+        raise HeadRefused
+    return fields.found
+
+
+class _Fields:
+    """Told by the parser; an exception in here would be lost in C."""
 
     def __init__(self) -> None:
-        self._renew()
-
-    def _renew(self) -> None:
-        self._parser = httptools.HttpRequestParser(self)
-
-    def parse(self, data: bytes) -> Head:
-        """``data`` is all of a head, with the empty line at its end. Raises HeadRefused."""
-        self._raw: list[tuple[bytes, bytes]] = []
-        self._keep_alive: bool | None = None
-        self._complete = False
-        try:
-            self._parser.feed_data(data)
-            head = self._head(data)
-        except httptools.HttpParserUpgrade:
-            self._renew()  # first: what follows may raise
-            head = self._head(data)
-            self._complete = False  # the parser would take what follows for another protocol
-        except (httptools.HttpParserError, HeadRefused):
-            self._renew()
-            raise HeadRefused from None
-        if not (self._complete and head.keep_alive):
-            self._renew()  # it waits for a body, or for the end of its connection
-        return head
-
-    def _head(self, data: bytes) -> Head:
-        # the parser has judged the three; but it also takes RTSP and ICE, and any number of blanks
-        line = data[: data.find(b"\r\n")].split(b" ")
-        version = _VERSIONS.get(line[-1])
-        if len(line) != 3 or version is None or self._keep_alive is None or line[0] == b"CONNECT":
-            raise HeadRefused
-        if line[0][:1] in (b"\r", b"\n"):  # it passes over half an empty line, which is none
-            raise HeadRefused
-        headers = RequestHeaders(self._raw)
-        lowered = headers.lowered
-        try:
-            body = body_of(lowered, version)
-        except BodyRefused:
-            raise HeadRefused from None
-        return Head(
-            RequestStartLine(line[0].decode("ascii"), line[1].decode("latin-1"), version),
-            headers,
-            self._keep_alive and "upgrade" not in lowered and _may_stay(version, lowered),
-            version == "HTTP/1.1" and lowered.get("expect", "").lower() == "100-continue",
-            body,
-        )
-
-    # --- from the parser; an exception in here would be lost in C ---
+        self.found: list[tuple[bytes, bytes]] = []
+        self.complete = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._raw.append((name, value.strip(_BLANKS)))  # RFC 9110, 5.5
+        self.found.append((name, value.strip(_BLANKS)))  # RFC 9110, 5.5
 
     def on_headers_complete(self) -> None:
-        self._keep_alive = self._parser.should_keep_alive()
-
-    def on_message_complete(self) -> None:
-        self._complete = True
+        self.complete = True

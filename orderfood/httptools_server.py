@@ -33,7 +33,8 @@ from tornado.iostream import StreamClosedError
 
 from orderfood.accepting import Acceptor
 from orderfood.framing import BodyRefused
-from orderfood.heads import Head, HeadParser, HeadRefused
+from orderfood.heads import Head, HeadRefused, TooManyFields, parse_head
+from orderfood.linger import LINGER_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +56,6 @@ READ_BYTES = 64 * 1024
 
 SWEEP_SECONDS = 1.0
 """How often connections are looked at for having taken too long."""
-
-LINGER_SECONDS = 2.0
-"""How long a client that is still sending gets to notice that its request is answered."""
 
 CLOSE_SECONDS = 0.5
 """How long a client gets to take what was written before its connection is cut."""
@@ -329,6 +327,8 @@ class Connection(asyncio.BufferedProtocol):
         self._closing = False
         self._reading = True
         self._pumping = False
+        self._giving_way = False
+        self._lingering = False
         self._drained: asyncio.Future[None] | None = None
 
     # --- from the transport ---
@@ -409,6 +409,8 @@ class Connection(asyncio.BufferedProtocol):
                     start = self._parse_head(data, start)
                 if start == before:
                     break
+        except TooManyFields:
+            self._refuse(_TOO_LARGE)
         except (HeadRefused, BodyRefused):
             self._refuse(_BAD_REQUEST)
         self._unparsed = b"" if self._deaf else data[start:]
@@ -439,12 +441,12 @@ class Connection(asyncio.BufferedProtocol):
             self._await_head(data, start)
         else:
             self._searched = 0
-            self._begin_exchange(self.server.heads.parse(data[start:end]), end - start)
+            self._begin_exchange(parse_head(data[start:end]), end - start)
             return end
         return start
 
     def _await_head(self, data: bytes, start: int) -> None:
-        if self._searched == 0:
+        if self._searched == 0 and not self._exchanges:
             self.deadline = min(self.deadline, self.loop.time() + self.server.limits.header_seconds)
         if not _BEGINNING.match(data, start) or _BARE_LF.search(data, start + self._searched):
             raise HeadRefused  # there is no need to wait for its end
@@ -455,11 +457,13 @@ class Connection(asyncio.BufferedProtocol):
         self._exchanges.append(exchange)
         self.waiting_bytes += size
         if exchange.complete:
-            self.deadline = _NEVER
             self._end_if_last(exchange)
+            if self._exchanges[0] is exchange:
+                self.deadline = _NEVER
         else:
             self._receiving = exchange
-            self.deadline = self.loop.time() + self.server.limits.body_seconds
+            if self._exchanges[0] is exchange:
+                self.deadline = self.loop.time() + self.server.limits.body_seconds
 
     def _end_if_last(self, exchange: Exchange) -> None:
         """Nothing is read behind a request that ends its connection."""
@@ -489,15 +493,29 @@ class Connection(asyncio.BufferedProtocol):
         self._regulate()
 
     def _work(self) -> None:
+        answered = 0
         while True:
             while self._exchanges and self._step(self._exchanges[0]):
-                pass
+                answered += 1
+            if answered >= MAX_PIPELINED and self._unparsed:
+                self._give_way()
+                return
             if not self._parse():
                 break
         if self._refusal is not None and not self._has_whole_request():
             self._answer_refusal()
         if self._client_has_ended and not self._has_whole_request():
             self.close()  # what has begun and is not whole will never be
+
+    def _give_way(self) -> None:
+        """Goes on when other connections have had their turn, and reads no more until then."""
+        if not self._giving_way:
+            self._giving_way = True
+            self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._giving_way = False
+        self.pump()
 
     def _step(self, exchange: Exchange) -> bool:
         """One step; whether there may be another one."""
@@ -519,7 +537,7 @@ class Connection(asyncio.BufferedProtocol):
         exchange.delegate = None  # which knows it: a cycle would leave both to the collector
         if self._closing or not exchange.keep_alive:
             self._exchanges.clear()
-            self.close()
+            self.close() if self._closing else self.linger()
             return False
         self._set_deadline()
         return True
@@ -543,8 +561,10 @@ class Connection(asyncio.BufferedProtocol):
         self.linger()
 
     def _set_deadline(self) -> None:
+        """When the client must have sent more, once nothing stands before it: what comes behind a
+        request that is being answered has time, for nobody may be reading it."""
         limits = self.server.limits
-        if self._receiving is not None:
+        if self._exchanges and self._exchanges[0] is self._receiving:
             self.deadline = self.loop.time() + limits.body_seconds
         elif self._exchanges:
             self.deadline = _NEVER
@@ -554,7 +574,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _regulate(self) -> None:
         """Stops reading while too much waits, and starts again."""
-        full = not self._deaf and self._is_full()
+        full = self._giving_way or (not self._deaf and self._is_full())
         if full is self._reading and self._transport and not self._transport.is_closing():
             self._reading = not full
             if full:
@@ -612,7 +632,23 @@ class Connection(asyncio.BufferedProtocol):
         self._ended = True
         with suppress(OSError, RuntimeError):
             self._transport.write_eof()
-        self.deadline = self.loop.time() + LINGER_SECONDS
+        self._lingering, self.deadline = True, _NEVER
+        self._limit_writing()
+        self.end_lingering()
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether the client has still to take something of its answers."""
+        if self._exchanges and self._exchanges[0].is_sending:
+            return True
+        return self._transport is not None and self._transport.get_write_buffer_size() > 0
+
+    def end_lingering(self) -> None:
+        """Begins the time that a client gets to notice that it is answered: not before it has taken
+        the answer."""
+        if self._lingering and not self.is_sending:
+            self._lingering = False
+            self.deadline = self.loop.time() + LINGER_SECONDS
 
 
 class HttpToolsServer:
@@ -623,7 +659,6 @@ class HttpToolsServer:
         self.delegate = delegate
         self.limits = limits
         self.no_keep_alive = False
-        self.heads = HeadParser()
         self.buffer = memoryview(bytearray(READ_BYTES))
         self.connections: set[Connection] = set()
         self.done: asyncio.Future[None] = self.loop.create_future()
@@ -670,6 +705,11 @@ class HttpToolsServer:
         """How many clients are connected."""
         return len(self.connections)
 
+    @property
+    def sending(self) -> int:
+        """How many clients have still to take something of their answers."""
+        return sum(connection.is_sending for connection in self.connections)
+
     def stop(self) -> None:
         """Takes no new connections; those that are open go on."""
         for acceptor in self._acceptors:
@@ -692,6 +732,8 @@ class HttpToolsServer:
 
     def _sweep(self) -> None:
         now = self.loop.time()
+        for connection in self.connections:
+            connection.end_lingering()
         for connection in [c for c in self.connections if min(c.deadline, c.write_deadline) < now]:
             connection.abort()
         self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)

@@ -8,23 +8,54 @@ lingering_close).
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from contextlib import suppress
 
-from tornado.http1connection import HTTP1Connection
-from tornado.ioloop import IOLoop
+LINGER_SECONDS = 2.0
+"""How long a client that is still sending gets to notice that its request is answered."""
 
-from orderfood.httptools_server import LINGER_SECONDS, Exchange
+_READ_BYTES = 65536
 
 
-def linger(connection: HTTP1Connection | Exchange) -> None:
-    """Ends our side of the connection now, and the connection in LINGER_SECONDS at the latest."""
-    if isinstance(connection, Exchange):
-        connection.linger()
-        return
-    stream = connection.stream
-    if stream.closed():  # the client has left, and its socket with it
-        return
-    with suppress(OSError):
-        stream.socket.shutdown(socket.SHUT_WR)
-    IOLoop.current().call_later(LINGER_SECONDS, stream.close)
+class Lingering:
+    """Connections that have ended on our side, and that are read for LINGER_SECONDS more."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timers: dict[socket.socket, asyncio.TimerHandle] = {}
+
+    def __len__(self) -> int:
+        return len(self._timers)
+
+    def add(self, ending: socket.socket) -> None:
+        """Goes on with the connection of a socket that its owner is about to close."""
+        try:
+            kept = ending.dup()
+        except OSError:  # there is no descriptor left: it is closed at once
+            return
+        with suppress(OSError):
+            kept.shutdown(socket.SHUT_WR)
+        kept.setblocking(False)
+        self._timers[kept] = self._loop.call_later(LINGER_SECONDS, self._end, kept)
+        self._loop.add_reader(kept, self._read, kept)
+
+    def _read(self, kept: socket.socket) -> None:
+        try:
+            ended = not kept.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            ended = True
+        if ended:
+            self._end(kept)
+
+    def _end(self, kept: socket.socket) -> None:
+        self._timers.pop(kept).cancel()
+        self._loop.remove_reader(kept)
+        kept.close()
+
+    def close(self) -> None:
+        """Ends them all."""
+        for kept in list(self._timers):
+            self._end(kept)

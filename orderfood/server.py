@@ -81,9 +81,13 @@ class Server:
         """Stops listening, lets what is in flight end, and closes every connection."""
         self._leave()
         self._http.stop()
-        if not await _wait_until(lambda: self._context.active == 0, seconds):
-            logger.warning("%d requests were cut off", self._context.active)
+        if not await _wait_until(lambda: self._unfinished() == 0, seconds):
+            logger.warning("%d requests were cut off", self._unfinished())
         await self._http.close_all_connections()
+
+    def _unfinished(self) -> int:
+        """How many requests are in flight, or their answers on the way."""
+        return max(self._context.active, self._http.sending)
 
     def _leave(self) -> None:
         self._context.draining = True

@@ -23,8 +23,13 @@ from tornado.iostream import IOStream
 
 from orderfood.accepting import Acceptor
 from orderfood.framing import BodyRefused, body_of
+from orderfood.heads import MAX_FIELDS
 from orderfood.httptools_server import SWEEP_SECONDS, Limits
+from orderfood.linger import Lingering
 from orderfood.remembered import remembered
+
+_END_OF_HEAD = rb"\r\n\r\n|(?<!\r)\n"
+"""The end of a head, or a bare LF, behind which no more of it is looked at."""
 
 _FRAMING = ("Transfer-Encoding", "Content-Length")
 
@@ -36,11 +41,48 @@ class TimedStream(IOStream):
     """A stream that knows when it was last given something to write."""
 
     written_at = 0.0
+    _has_ended = False
+    lingering: Lingering | None = None
+    """Where the connection goes when it is closed."""
+
+    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+        """As IOStream's own; but a client that has sent all it will while it is being answered has
+        not left. One byte that begins nothing keeps the stream from asking again until then."""
+        count = super().read_from_fd(buf)
+        if count != 0 or self.reading():
+            return count
+        if self._has_ended:
+            return None
+        self._has_ended = True
+        buf[0] = ord("\r")
+        return 1
 
     def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
         """As IOStream's own."""
         self.written_at = asyncio.get_running_loop().time()
         return super().write(data)
+
+    def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
+        """A head. Tornado would take a bare LF for the end of a line, which others do not."""
+        return self._read_head(max_bytes)
+
+    async def _read_head(self, most: int | None) -> bytes:
+        """Raises HTTPInputError."""
+        head = await super().read_until_regex(_END_OF_HEAD, most)
+        if not head.endswith(b"\r\n\r\n") or head.count(b"\n") > MAX_FIELDS + 3:
+            raise HTTPInputError("a bare line feed, or too many fields")
+        return head
+
+    def close(self, exc_info: Any = False) -> None:
+        """Ends the connection, whose client may still be sending, in a moment."""
+        if self.lingering is not None and not self.closed():
+            self.lingering.add(self.socket)
+        super().close(exc_info)
+
+    def abort(self) -> None:
+        """Ends the connection at once."""
+        self.lingering = None
+        self.close()
 
 
 class TornadoServer(HTTPServer):
@@ -59,6 +101,7 @@ class TornadoServer(HTTPServer):
         )
         self._limits = limits
         self._streams: set[TimedStream] = set()
+        self._lingering = Lingering()
         self._acceptors: list[Acceptor] = []
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -66,6 +109,11 @@ class TornadoServer(HTTPServer):
     def open_connections(self) -> int:
         """How many clients are connected."""
         return len(self._streams)
+
+    @property
+    def sending(self) -> int:
+        """How many clients have still to take something of their answers."""
+        return sum(stream.writing() for stream in self._streams)
 
     @property
     def no_keep_alive(self) -> bool:
@@ -82,7 +130,7 @@ class TornadoServer(HTTPServer):
         self._sweep()
 
     def _open(self, accepted: socket.socket) -> None:
-        if len(self._streams) >= self._limits.connections:
+        if len(self._streams) + len(self._lingering) >= self._limits.connections:
             accepted.close()
             return
         try:
@@ -90,7 +138,9 @@ class TornadoServer(HTTPServer):
         except OSError:  # it is gone already
             accepted.close()
             return
-        self.handle_stream(TimedStream(accepted), address)
+        stream = TimedStream(accepted)
+        stream.lingering = self._lingering
+        self.handle_stream(stream, address)
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         self._streams.add(cast(TimedStream, stream))
@@ -117,12 +167,13 @@ class TornadoServer(HTTPServer):
         if self._sweeper is not None:
             self._sweeper.cancel()
         await super().close_all_connections()
+        self._lingering.close()
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         latest = loop.time() - self._limits.write_seconds
         for stream in [s for s in self._streams if s.writing() and s.written_at < latest]:
-            stream.close()
+            stream.abort()
         self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep)
 
 

@@ -241,7 +241,8 @@ def test_an_answer_on_its_way_is_sent_to_its_end(menu: Path, name: str, what: st
             server.process.send_signal(signal.SIGINT)
             reader.join()
         answers = whole_answers(received[0])
-        assert answers and all(answers)
+        assert answers
+        assert all(answers)
 
 
 @pytest.mark.parametrize("behind", ["half a head", "a body"])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orderfood.framing import Body, BodyRefused, ChunkedBody, SizedBody, body_of
-from orderfood.heads import HeadParser, HeadRefused
+from orderfood.heads import HeadRefused, parse_head
 
 REST = b"GET / HTTP/1.1\r\n\r\n"
 HOST = b"Host: x\r\n"
@@ -74,8 +74,7 @@ def test_two_ways_to_tell_an_end_are_none(headers: dict[str, str], version: str)
 
 
 def test_no_head_changes_what_the_next_one_is() -> None:
-    """One parser serves all connections: whatever one sends, the next head is read from anew."""
-    parser = HeadParser()
+    """Whatever one client sends, the next head is read from anew."""
     plain = b"GET /a HTTP/1.1\r\n" + HOST + b"\r\n"
     for other in (
         b"POST /b HTTP/1.1\r\n" + HOST + b"Content-Length: 9\r\n\r\n",
@@ -90,8 +89,8 @@ def test_no_head_changes_what_the_next_one_is() -> None:
         plain,
     ):
         with suppress(HeadRefused):
-            parser.parse(other)
-        head = parser.parse(plain)
+            parse_head(other)
+        head = parse_head(plain)
         assert head.start_line == ("GET", "/a", "HTTP/1.1")
         assert (head.keep_alive, head.body, dict(head.headers)) == (True, None, {"Host": "x"})
 
@@ -99,6 +98,6 @@ def test_no_head_changes_what_the_next_one_is() -> None:
 @given(st.text(" \t", max_size=4), st.text(" \t", max_size=4))
 def test_blanks_are_no_part_of_a_value(before: str, after: str) -> None:
     line = f"X-Key:{before}a b{after}\r\n".encode()
-    headers = HeadParser().parse(b"GET / HTTP/1.1\r\n" + HOST + line + b"\r\n").headers
+    headers = parse_head(b"GET / HTTP/1.1\r\n" + HOST + line + b"\r\n").headers
     assert headers.lowered["x-key"] == headers["X-Key"] == "a b"
     assert dict(headers) == {"Host": "x", "X-Key": "a b"}
