@@ -881,16 +881,19 @@ async def _insert_lines(connection: Connection, order: Order) -> None:
 
 async def _write_products(connection: Connection, products: Difference[Product]) -> None:
     outdated = [one.id for one in products.outdated]
-    await connection.fetch("DELETE FROM products WHERE id = ANY ($1)", outdated)
+    await connection.fetch(
+        "DELETE FROM products WHERE id = ANY ($1)", outdated, timeout=LOAD_SECONDS
+    )
     await connection.executemany(
         "INSERT INTO products (id, name, price, category, details) VALUES ($1, $2, $3, $4, $5)",
         [(one.id, one.name, one.price, one.category, write_details(one)) for one in products.fresh],
+        timeout=LOAD_SECONDS,
     )
 
 
 async def _write_users(connection: Connection, users: Difference[User]) -> None:
     outdated = [one.id for one in users.outdated]
-    await connection.fetch("DELETE FROM users WHERE id = ANY ($1)", outdated)
+    await connection.fetch("DELETE FROM users WHERE id = ANY ($1)", outdated, timeout=LOAD_SECONDS)
     await _insert_users(connection, users.fresh)
 
 
@@ -902,16 +905,21 @@ async def _write_coupons(
     if differs.file_coupon_differs:
         outdated.append("")
         fresh += [wanted.file_coupon] if wanted.file_coupon else []
-    await connection.fetch("DELETE FROM coupons WHERE code = ANY ($1)", outdated)
+    await connection.fetch(
+        "DELETE FROM coupons WHERE code = ANY ($1)", outdated, timeout=LOAD_SECONDS
+    )
     await connection.executemany(
         f"INSERT INTO coupons ({COUPON_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         [write_coupon(coupon) for coupon in fresh],
+        timeout=LOAD_SECONDS,
     )
 
 
 async def _insert_users(connection: Connection, users: Sequence[User]) -> None:
     await connection.executemany(
-        "INSERT INTO users (id, name) VALUES ($1, $2)", [(user.id, user.name) for user in users]
+        "INSERT INTO users (id, name) VALUES ($1, $2)",
+        [(user.id, user.name) for user in users],
+        timeout=LOAD_SECONDS,
     )
     await connection.executemany(
         "INSERT INTO api_keys (hash, user_id, position, scopes, expires_at)"
@@ -921,6 +929,7 @@ async def _insert_users(connection: Connection, users: Sequence[User]) -> None:
             for user in users
             for position, key in enumerate(user.keys)
         ],
+        timeout=LOAD_SECONDS,
     )
 
 

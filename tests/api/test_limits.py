@@ -138,3 +138,27 @@ async def test_a_client_that_does_not_read_is_ended_whatever_comes_in(kind: str,
                             await loop.sock_sendall(connection, part)
                 while server.open_connections:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
+
+
+BEHIND = {
+    "half a head": b"GET / HT",
+    "half a body": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n" + b"a" * 200_000,
+}
+
+
+@pytest.mark.parametrize("kind", ["httptools", "tornado"])
+@pytest.mark.parametrize("name", BEHIND)
+async def test_what_is_sent_behind_does_not_end_an_answer_that_is_read(
+    kind: str, name: str
+) -> None:
+    """Nobody reads it while the answer is on its way, so its time has not begun."""
+    async with served(kind) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=65536)
+        writer.write(BIG + BEHIND[name])
+        received = 0
+        async with asyncio.timeout(PATIENCE):
+            while received < 16_000_000:
+                received += len(chunk := await reader.read(400_000))
+                assert chunk, f"cut after {received} bytes"
+                await asyncio.sleep(0.02)
+        writer.close()

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+import storage.postgres_connect
 from storage import Storage, open_storage
 from storage.errors import CouponUsedUp
 from storage.records import CouponLimits
@@ -117,6 +118,25 @@ async def test_a_load_and_a_migration_are_as_patient_as_ever(
         assert report.changes["coupon_codes"].added == 3
         assert (await storage.read_catalogue()).catalogue == new_catalogue()
         await storage.add_order(new_order(), key=new_key())
+
+
+async def test_a_load_is_more_patient_than_an_order(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of its statements may take long: it may write hundreds of thousands of rows."""
+    monkeypatch.setattr(storage.postgres_connect, "COMMAND_SECONDS", 0.5)
+    async with Database(postgres_url).open() as store:
+        for table in ("products", "users", "coupons", "api_keys"):
+            await execute(
+                postgres_url,
+                f"CREATE FUNCTION slow_{table}() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN PERFORM pg_sleep(0.8); RETURN NULL; END $$;"
+                f" CREATE TRIGGER slow AFTER INSERT OR DELETE ON {table}"
+                f" FOR EACH STATEMENT EXECUTE FUNCTION slow_{table}()",
+            )
+        await store.replace_catalogue(new_catalogue())
+        await store.replace_catalogue(new_catalogue(7))
+        assert (await store.read_catalogue()).catalogue == new_catalogue(7)
 
 
 async def test_a_deadlock_is_tried_again(postgres_url: str) -> None:
