@@ -87,5 +87,6 @@ class RateLimiter:
             self._windows.popitem(last=False)
 
     def _allowance(self, window: _Window, allowed: bool, now: float) -> Allowance:
-        reset = max(1, math.ceil(window.ends - now))
+        left = math.ceil(window.ends - now)  # which floats may make a trifle more than all of it
+        reset = min(max(1, left), self._seconds)
         return Allowance(allowed, self._limit, max(0, self._limit - window.count), reset)

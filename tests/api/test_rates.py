@@ -257,6 +257,12 @@ def test_a_window_ends_by_a_clock_that_is_never_set_back(monkeypatch: pytest.Mon
     assert ours.count("a").allowed
 
 
+def test_a_window_is_never_longer_than_it_is() -> None:
+    for tenth in range(1, 10_000):
+        limiter = RateLimiter(parse("2/hour"), clock=lambda now=tenth / 10: now)  # type: ignore[misc]
+        assert limiter.count("a").reset == 3600
+
+
 def test_the_clients_that_are_counted_are_bounded() -> None:
     now = 0.0
     limiter = RateLimiter(parse("1/minute"), most=100, clock=lambda: now)
