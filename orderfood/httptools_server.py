@@ -222,7 +222,7 @@ class Exchange(HTTPConnection):
         return self.connection.write(data)
 
     def finish(self) -> None:
-        if self._remaining:
+        if self._remaining and not self.connection.has_ended:
             self.close()
             raise ValueError("less was written than Content-Length says")
         if self._chunked:
@@ -387,6 +387,11 @@ class Connection(asyncio.BufferedProtocol):
         self.pump()
         if self._transport is not None and self._transport.is_closing():
             self._limit_writing()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nobody is there any more to be answered."""
+        return self._transport is None or self._transport.is_closing()
 
     @property
     def is_blocked(self) -> bool:
@@ -586,11 +591,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
         """Sends; the future ends when the client has taken enough of it."""
-        if self._transport is None or self._ended or self._transport.is_closing():
+        if self.has_ended or self._ended:
             closed: asyncio.Future[None] = self.loop.create_future()
             closed.set_exception(StreamClosedError())
             closed.exception()  # whoever does not wait need not know
             return closed
+        assert self._transport is not None
         self._transport.write(data)
         if self._drained is not None:
             return self._drained

@@ -148,12 +148,12 @@ def test_a_primary_that_is_read_only_is_degraded_without_an_order_and_ends(
     assert degraded(client) is None
     alter(two_servers[0], READ_ONLY)
     wait_until(lambda: degraded(client) == "read-only")
-    assert gauge(client, "read-only") == "1.0"
+    wait_until(lambda: gauge(client, "read-only") == "1.0")  # who asks shares one exposition
     assert client.get("/api/product").status == 200
     assert client.order(ORDER).status == 503
     alter(two_servers[0], "ALTER SYSTEM RESET ALL")
     wait_until(lambda: degraded(client) is None)
-    assert gauge(client, "read-only") == "0.0"
+    wait_until(lambda: gauge(client, "read-only") == "0.0")
     assert client.order(ORDER).status == 200
     warnings = [line for line in server.lines if "no order can be stored" in line["message"]]
     assert [line["level"] for line in warnings] == ["warning"]

@@ -44,7 +44,8 @@ def test_a_migration(jaeger: Jaeger, shared_url: str) -> None:
     assert run(MIGRATION, **settings, SERVICE_VERSION="9.8", ENVIRONMENT="test").returncode == 0
     spans = jaeger.spans(MIGRATION)
     assert [s.name for s in spans] == [
-        "migration.execute", "migration.createTables", "migration.createIndexes"
+        "migration.execute", "migration.createTables", "migration.createIndexes",
+        "migration.addProductDetails",
     ]  # fmt: skip
     execute, *steps = spans
     names = [m.name for m in read_migrations("sqlite")]
@@ -133,7 +134,7 @@ def test_a_password_stays_out_of_spans_and_lines(jaeger: Jaeger) -> None:
     done = run(LOAD, **settings, JAEGER_ENDPOINT=jaeger.endpoint)
     assert done.returncode == 1
     (execute,) = jaeger.spans(LOAD)
-    assert_failed(execute, "StorageUnavailable")
+    assert_failed(execute, "ConnectionSpent")
     assert "s3cret" not in json.dumps(execute.raw) + done.stdout + done.stderr
 
 
@@ -160,7 +161,7 @@ def test_a_job_that_is_stopped_says_so(jaeger: Jaeger) -> None:
 def test_otlp_takes_the_place_of_jaeger(jaeger: Jaeger, shared_url: str) -> None:
     settings = {"STORAGE_URL": shared_url, "OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.otlp_endpoint}
     assert run(MIGRATION, **settings, JAEGER_ENDPOINT="http://127.0.0.1:1/").returncode == 0
-    assert len(jaeger.spans(MIGRATION)) == 3
+    assert len(jaeger.spans(MIGRATION)) == 4
 
 
 @pytest.mark.parametrize(
