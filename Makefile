@@ -44,7 +44,7 @@ test-cluster: $(VENV)/test
 
 # a hundred thousand generated requests against the contract, and a quarter of an hour of bytes on bare sockets
 fuzz: $(VENV)/test
-	ORDERFOOD_FUZZ_SECONDS=450 ORDERFOOD_FUZZ_EXAMPLES=800 ORDERFOOD_FUZZ_SEEDS=4 $(BIN)/python -m pytest tests/fuzz -s --dist=load
+	ORDERFOOD_FUZZ_SECONDS=900 ORDERFOOD_FUZZ_EXAMPLES=800 ORDERFOOD_FUZZ_SEEDS=4 $(BIN)/python -m pytest tests/fuzz -s --dist=load
 
 # side by side with what a user would else have; writes docs/benchmarks.md
 bench: $(VENV)/test
