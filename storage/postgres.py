@@ -413,7 +413,8 @@ class PostgresStorage(Storage):
             if not connection.is_in_transaction():
                 raise MigrationFailed(f"{migration.name} ends the transaction that it runs in")
             await connection.execute(
-                "INSERT INTO schema_migrations VALUES ($1, $2, $3, clock_timestamp())",
+                "INSERT INTO schema_migrations (version, name, checksum, applied_at)"
+                " VALUES ($1, $2, $3, clock_timestamp())",
                 migration.version,
                 migration.name,
                 migration.checksum,
@@ -834,7 +835,7 @@ async def _swap_codes(connection: Connection) -> Change:
     )
     added = await _count(
         connection,
-        "INSERT INTO coupon_codes SELECT code FROM stage AS new"
+        "INSERT INTO coupon_codes (code) SELECT code FROM stage AS new"
         " WHERE NOT EXISTS (SELECT FROM coupon_codes AS old WHERE old.code = new.code) RETURNING 1",
     )
     return Change(added=added, removed=removed, unchanged=kept - removed)

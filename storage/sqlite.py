@@ -655,7 +655,8 @@ def _apply_migration(db: sqlite3.Connection, migration: Migration, timeout: floa
                 db.execute(statement)
             db.set_authorizer(None)
             db.execute(
-                "INSERT INTO schema_migrations VALUES (?, ?, ?, ?)",
+                "INSERT INTO schema_migrations (version, name, checksum, applied_at)"
+                " VALUES (?, ?, ?, ?)",
                 (migration.version, migration.name, migration.checksum, _now()),
             )
     except sqlite3.Error as error:
@@ -876,7 +877,7 @@ def _compare_codes(db: sqlite3.Connection) -> tuple[int, Change]:
 
 def _swap_codes(db: sqlite3.Connection) -> None:
     db.execute("DELETE FROM coupon_codes WHERE code IN (SELECT code FROM removed)")
-    db.execute("INSERT INTO coupon_codes SELECT code FROM added")
+    db.execute("INSERT INTO coupon_codes (code) SELECT code FROM added")
 
 
 def _insert_samples(db: sqlite3.Connection, orders: Sequence[Order]) -> Change:
@@ -893,11 +894,11 @@ def _insert_samples(db: sqlite3.Connection, orders: Sequence[Order]) -> Change:
 def _write_products(db: sqlite3.Connection, products: Difference[Product]) -> None:
     db.executemany("DELETE FROM products WHERE id = ?", ((one.id,) for one in products.outdated))
     db.executemany(
-        "INSERT INTO products VALUES (?, ?, ?, ?)",
+        "INSERT INTO products (id, name, price, category) VALUES (?, ?, ?, ?)",
         ((one.id, one.name, one.price, one.category) for one in products.fresh),
     )
     db.executemany(
-        "INSERT INTO product_details VALUES (?, ?)",
+        "INSERT INTO product_details (product_id, details) VALUES (?, ?)",
         ((one.id, details) for one in products.fresh if (details := write_details(one))),
     )
 
@@ -922,7 +923,7 @@ def _write_coupons(db: sqlite3.Connection, differs: CatalogueDifference, wanted:
 
 def _insert_users(db: sqlite3.Connection, users: Iterable[User]) -> None:
     for user in users:
-        db.execute("INSERT INTO users VALUES (?, ?)", (user.id, user.name))
+        db.execute("INSERT INTO users (id, name) VALUES (?, ?)", (user.id, user.name))
         db.executemany(
             "INSERT INTO api_keys (hash, user_id, position, scopes, expires_at)"
             " VALUES (?, ?, ?, ?, ?)",
@@ -1048,7 +1049,8 @@ def _insert_order(db: sqlite3.Connection, order: Order, *, counted: bool) -> Non
             raise OrderExists(f"an order {order.id} is stored already") from error
         raise
     db.executemany(
-        "INSERT INTO order_lines VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO order_lines (order_number, position, product_id, name, price, category,"
+        " quantity) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             (
                 number,
@@ -1065,7 +1067,8 @@ def _insert_order(db: sqlite3.Connection, order: Order, *, counted: bool) -> Non
     for position, line in enumerate(order.lines):
         if details := write_details(line.product):
             db.execute(
-                "INSERT INTO order_line_details VALUES (?, ?, ?)", (number, position, details)
+                "INSERT INTO order_line_details (order_number, position, details) VALUES (?, ?, ?)",
+                (number, position, details),
             )
 
 

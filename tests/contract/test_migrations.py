@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import sqlite3
 import uuid
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from migrations import read_migrations
 from storage import SCHEMA_VERSION, Storage, open_storage
 from storage.errors import MigrationChanged, MigrationFailed, MigrationTimeout, SchemaOutdated
 from storage.postgres import MIGRATION_LOCK
-from storage.records import Catalogue, Change, Migration
+from storage.records import Catalogue, Change, CouponLimits, Migration
 from tests.contract.database import Database, new_catalogue, new_key, new_order
 
 NEXT = SCHEMA_VERSION + 1
@@ -163,15 +164,35 @@ async def test_a_migration_that_ends_its_transaction_is_not_recorded(postgres_ur
 
 
 async def test_a_newer_schema_is_tolerated(shared_database: Database) -> None:
-    """During a rolling update the old code runs on the new schema."""
+    """During a rolling update the old code runs on the new schema, in which any table may have a
+    column more."""
     async with shared_database.open() as storage:
-        await storage.apply_migration(new_migration("ALTER TABLE orders ADD COLUMN tip integer;"))
+        tables = ["schema_migrations", *tables_of(storage.backend)]
+        assert len(tables) > 10
+        sql = "".join(f"ALTER TABLE {table} ADD COLUMN more integer;\n" for table in tables)
+        await storage.apply_migration(new_migration(sql))
     async with open_storage(shared_database.url) as storage:
         assert await storage.get_schema_version() == NEXT
-        order = await storage.add_order(new_order(), key=new_key())
-        await storage.replace_catalogue(Catalogue(), sample_orders=[new_order()])
+        later = new_migration("CREATE TABLE later (i integer);", NEXT + 1)
+        assert await storage.apply_migration(later) is True
+        await storage.replace_catalogue(new_catalogue(), codes=["HAPPYHRS"])
+        wanted = new_order(coupon_code="TEN")
+        order = await storage.add_order(wanted, key=new_key(), limits=CouponLimits(5, 2))
         assert await storage.get_order("demo", order.id) == order
+        assert await storage.find_order_by_key("demo", new_key()) == order
+        assert await storage.get_coupon_uses("TEN", "demo") == (1, 1)
+        assert (await storage.read_catalogue()).catalogue.products == new_catalogue().products
+        await storage.replace_catalogue(
+            new_catalogue(price=100), codes=["HAPPYHRT"], sample_orders=[new_order()]
+        )
         await storage.cancel_order("demo", order.id)
+        await storage.add_order(new_order(), key=new_key("spent", seconds=-1))
+        assert await storage.delete_expired_keys() == 1
+
+
+def tables_of(backend: str) -> list[str]:
+    sql = "\n".join(migration.sql for migration in read_migrations(backend))
+    return re.findall(r"^CREATE TABLE (\w+)", sql, re.MULTILINE)
 
 
 async def test_a_schema_that_is_missing_is_named(shared_url: str) -> None:
