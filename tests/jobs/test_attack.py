@@ -200,7 +200,7 @@ def test_an_interrupt_at_the_end_does_not_hang(tmp_path: Path) -> None:
         env=environment(STORAGE_URL=url),
         stdout=writer,
         stderr=writer,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     os.close(writer)
     try:
