@@ -274,6 +274,9 @@ _USER = re.compile(r"[^:/@]*:")
 _UNSEEN = (
     *range(32),
     *range(0x7F, 0xA0),
+    0x061C,
+    0x200E,
+    0x200F,
     0x2028,
     0x2029,
     *range(0x202A, 0x202F),

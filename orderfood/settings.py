@@ -441,7 +441,7 @@ def _host(value: str) -> str:
     if ":" in value:
         from ipaddress import IPv6Address
 
-        return str(IPv6Address(value))
+        return _matching("[!-~]+", str(IPv6Address(value)))  # a zone may hold anything
     return _matching(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})", value)
 
 
@@ -454,7 +454,9 @@ def _folder_or_none(value: str) -> Path | None:
 
 
 def _label(value: str) -> str:
-    return _matching(r"[^\s\x00-\x1f\x7f\ud800-\udfff]{1,100}", value)
+    if not value.isprintable():  # controls of C1, overrides, blanks without a width
+        raise ValueError
+    return _matching(r"[^\s\ud800-\udfff]{1,100}", value)
 
 
 def _workers_of(environ: Mapping[str, str]) -> Callable[[str], int]:

@@ -75,6 +75,8 @@ class Connector:
         """The password that stands in the passfile now."""
         path = Path(self._target.passfile or "")
         try:
+            if path.exists() and not path.is_file():  # a FIFO would be waited for, for ever
+                raise StorageUnavailable(f"the passfile {path} is no regular file")
             text = path.read_text()
         except (OSError, UnicodeDecodeError) as error:
             raise StorageUnavailable(f"the passfile {path} cannot be read: {error}") from error

@@ -57,7 +57,7 @@ PASSED_ON: dict[str, Check] = {
     "krbsrvname": anything,
     "options": anything,
     "password": anything,
-    "port": lambda value: None if re.fullmatch(r"[0-9,]+", value) else "is a number",
+    "port": lambda value: None if all(map(is_port, value.split(","))) else "is a number to 65535",
     "service": anything,
     "ssl_max_protocol_version": TLS_VERSIONS,
     "ssl_min_protocol_version": TLS_VERSIONS,
@@ -154,10 +154,12 @@ def _problem_of(url: str) -> str | None:
         options = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
     except ValueError:
         return "this one cannot be read" if "?" not in url else "its options are name=value"
+    if "\0" in unquote(url):
+        return "it cannot hold %00"
     if parts.fragment or parts.netloc.count("@") > 1:
         return "write @ : / ? and # in a password as %40 %3A %2F %3F and %23"
     if not _ports_are_numbers(parts.netloc.rpartition("@")[2]):
-        return "the port is a number, and / ? # in a password are written %2F %3F %23"
+        return "the port is a number to 65535, and / ? # in a password are written %2F %3F %23"
     for name, value in options:
         if name not in OPTIONS:
             return f"it knows no option {name}"
@@ -175,7 +177,12 @@ def _weak_certificates(options: Mapping[str, str]) -> str | None:
 
 def _ports_are_numbers(hosts: str) -> bool:
     ports = [host.rpartition("]")[2].partition(":")[2] for host in hosts.split(",")]
-    return all(not port or (port.isascii() and port.isdigit()) for port in ports)
+    return all(not port or is_port(port) for port in ports)
+
+
+def is_port(text: str) -> bool:
+    """Whether it is the number of a port; 0 is none to connect to."""
+    return re.fullmatch("[0-9]{1,9}", text) is not None and 0 < int(text) < 65536
 
 
 def _target_of(url: str) -> Target:
