@@ -37,7 +37,7 @@ from orderfood.settings import (
     package_version,
     read_settings,
 )
-from orderfood.signals import ending_signals, pass_over_signals
+from orderfood.signals import ending_signals, pass_over_endings, pass_over_signals
 from orderfood.telemetry import start_tracing
 from storage import SCHEMA_VERSION, Storage, open_storage
 from storage.errors import InvalidStorageURL, SchemaOutdated, StorageError
@@ -74,6 +74,8 @@ def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
     pass_over_signals()
     try:
         return _run(program, arguments)
+    except KeyboardInterrupt:  # before the loop had its handlers, or after
+        return _refuse(program, _Stopped(signal.SIGINT), 128 + signal.SIGINT)
     finally:
         close_logs()
 
@@ -85,6 +87,7 @@ def _run(program: Program, arguments: argparse.Namespace) -> int:
         configure_logging(settings, program.name)
         with (
             _traced(settings, program) as flush,
+            _ending(),
             asyncio.Runner(loop_factory=program.loop_factory) as runner,
         ):
             runner.run(_until_signal(program, program.work(settings, arguments), flush))
@@ -98,6 +101,16 @@ def _run(program: Program, arguments: argparse.Namespace) -> int:
         logger.critical("this should not have happened", exc_info=True)
         return _refuse(program, "this should not have happened; the log says more", 1)
     return 0
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """Behind this block the program ends, whatever signal comes: what is still to be sent and
+    written has bounds of its own."""
+    try:
+        yield
+    finally:
+        pass_over_endings()
 
 
 def storage_of(settings: Settings) -> Storage:

@@ -130,7 +130,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         idle_seconds=read("IDLE_SECONDS", _seconds_from_one),
         http_server=read("HTTP_SERVER", _http_server),
         workers=read("WORKERS", _workers_of(environ)),
-        metrics_folder=environ.get(METRICS_FOLDER, ""),
+        metrics_folder=_metrics_folder(environ.get(METRICS_FOLDER, "")),
         rate_limit=read("RATE_LIMIT", _rate_limit),
         abuse_limit=read("ABUSE_LIMIT", _rate_limit),
         trusted_proxies=read("TRUSTED_PROXIES", _networks),
@@ -467,6 +467,15 @@ def _workers_of(environ: Mapping[str, str]) -> Callable[[str], int]:
         return workers
 
     return parse
+
+
+def _metrics_folder(value: str) -> str:
+    """Raises SettingsError: prometheus-client would raise what nobody expects."""
+    if value and not (os.path.isdir(value) and os.access(value, os.W_OK)):
+        raise SettingsError(
+            f"{METRICS_FOLDER} is {_shown(value)}; allowed: a folder that can be written to"
+        )
+    return value
 
 
 def worker_environment(metrics_folder: str) -> dict[str, str]:

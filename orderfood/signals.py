@@ -28,6 +28,12 @@ def pass_over_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def pass_over_endings() -> None:
+    """From now on those that end a program do nothing: it ends already."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def ending_signals() -> tuple[signal.Signals, ...]:
     """Those that end the program; without SIGHUP where nohup has told it to pass that over."""
     hung_up = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

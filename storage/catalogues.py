@@ -6,6 +6,7 @@ import string
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import islice
 from types import MappingProxyType
 from typing import Generic, TypeVar
@@ -108,7 +109,14 @@ NAMED = 5
 
 
 def losses(old: Catalogue, new: Catalogue, codes: Change) -> Losses:
-    """What a load takes from a shop: ``codes`` says it of the coupon files' codes."""
+    """What a load takes from a shop: ``codes`` says it of the coupon files' codes. What has ended
+    already, an expired key or coupon, is as good as none, before and after."""
+    now = datetime.now(UTC)
+    old, new, codes = (
+        _in_force(old, now),
+        _in_force(new, now),
+        _codes_in_force(old, new, codes, now),
+    )
     prices = {product.id: product.price for product in new.products}
     stay = [product for product in old.products if product.id in prices and product.price]
     fallen = [product for product in stay if prices[product.id] * FALLEN <= product.price]
@@ -124,6 +132,33 @@ def losses(old: Catalogue, new: Catalogue, codes: Change) -> Losses:
         file_codes=Loss(file_codes, codes.removed),
         prices=_loss(stay, [product.id for product in fallen]),
     )
+
+
+def _in_force(catalogue: Catalogue, now: datetime) -> Catalogue:
+    users = [
+        replace(user, keys=tuple(k for k in user.keys if not _has_ended(k.expires_at, now)))
+        for user in catalogue.users
+    ]
+    coupons = tuple(one for one in catalogue.coupons if not _has_ended(one.valid_until, now))
+    return replace(catalogue, users=tuple(users), coupons=coupons)
+
+
+def _codes_in_force(old: Catalogue, new: Catalogue, codes: Change, now: datetime) -> Change:
+    """The codes of the coupon files are worth what one coupon says, and end with it."""
+    before, after = (_has_value(each.file_coupon, now) for each in (old, new))
+    if not before:
+        return Change()
+    if not after:
+        return Change(removed=codes.changed + codes.removed + codes.unchanged)
+    return codes
+
+
+def _has_value(coupon: Coupon | None, now: datetime) -> bool:
+    return coupon is not None and not _has_ended(coupon.valid_until, now)
+
+
+def _has_ended(end: datetime | None, now: datetime) -> bool:
+    return end is not None and end <= now
 
 
 def _loss(before: Sequence[object], names: Sequence[object]) -> Loss:

@@ -58,6 +58,10 @@ def order_food_pods() -> list[dict[str, Any]]:
     return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
 
+def no_pod_ends() -> bool:
+    return len(objects("pods", "app.kubernetes.io/name=order-food")) == len(order_food_pods())
+
+
 def wait_until(what: str, probe: Callable[[], T]) -> T:
     """What ``probe`` gives once it gives something."""
     deadline = time.monotonic() + PATIENCE

@@ -87,6 +87,8 @@ def test_the_commands_by_hand_do_what_the_readme_says(
     for command in commands_of_the_readme():
         told = kube.run("bash", "-c", command, settings=at_home)
         kube.roll_out("status")
+        # one on its way out may be gone when its log is asked for
+        kube.wait_until("the old pods are gone", kube.no_pod_ends)
     assert "the schema is up to date" in told
     kube.finish_load("manual-load-1", "complete")
     [pod, *_] = kube.order_food_pods()

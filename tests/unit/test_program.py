@@ -19,7 +19,7 @@ from tornado.ioloop import IOLoop
 from orderfood import program
 from orderfood.program import Program, Work, require_schema, run_program, storage_of
 from orderfood.settings import Settings, SettingsError, read_settings
-from orderfood.signals import PASSED_OVER
+from orderfood.signals import ENDING, PASSED_OVER
 from storage import SCHEMA_VERSION
 from storage.errors import InvalidStorageURL, SchemaOutdated, StorageError, StorageUnavailable
 
@@ -32,7 +32,7 @@ class FixtureProblem(Exception):
 def _root_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()
     before = root.handlers[:], root.level
-    actions = {number: signal.getsignal(number) for number in PASSED_OVER}
+    actions = {number: signal.getsignal(number) for number in (*PASSED_OVER, *ENDING)}
     monkeypatch.setenv("LOG_FORMAT", "json")
     hooks = threading.excepthook, sys.unraisablehook
     yield
