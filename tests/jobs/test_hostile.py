@@ -1,4 +1,4 @@
-"""Values and files that only look right: none may gut the shop, hang a program, or end in a defect."""
+"""Values and files that only look right: none may gut the shop, or hang or break a program."""
 
 from __future__ import annotations
 
