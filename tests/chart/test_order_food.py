@@ -314,11 +314,15 @@ def test_a_passfile_is_mounted_where_a_new_one_arrives() -> None:
     for chart in ("order-food", "database-load"):
         documents = render(chart, {"storage": {"passfile": secret}})
         for (kind, name), container in containers(documents).items():
+            if kind == "Pod":  # helm test's, which asks the service alone
+                continue
             mounts = [m for m in container["volumeMounts"] if m["name"] == "passfile"]
             assert mounts == [
                 {"name": "passfile", "mountPath": "/etc/orderfood/database", "readOnly": True}
             ], (kind, name)
-        for _, template in pod_templates(documents):
+        for kind, template in pod_templates(documents):
+            if kind == "Pod":
+                continue
             (volume,) = [v for v in template["spec"]["volumes"] if v["name"] == "passfile"]
             items = [{"key": "pgpass", "path": "passfile"}]
             assert volume["secret"] == {"secretName": "rotated", "items": items}
@@ -326,4 +330,4 @@ def test_a_passfile_is_mounted_where_a_new_one_arrives() -> None:
 
 def test_without_a_passfile_nothing_is_mounted() -> None:
     for container in containers(render("order-food")).values():
-        assert "passfile" not in [mount["name"] for mount in container["volumeMounts"]]
+        assert "passfile" not in [mount["name"] for mount in container.get("volumeMounts", [])]
