@@ -23,8 +23,14 @@ os.environ["JAEGER_ENDPOINT"] = ""
 settings.register_profile("orderfood", deadline=None)
 settings.load_profile("orderfood")
 
-SAME_EVERYWHERE = ("benchmarks", "browser", "chart", "fuzz", "house", "observe")
-"""Folders whose tests try what no interpreter changes, and take long."""
+SAME_EVERYWHERE = (
+    "benchmarks", "browser", "chart", "fuzz", "house", "observe",
+    "api/test_costs.py", "api/test_degraded.py", "api/test_edges.py", "api/test_hostile.py",
+    "api/test_limits.py", "api/test_log_reader.py", "api/test_memory.py", "api/test_rates.py",
+    "contract/test_large_catalogue.py", "contract/test_obstacles.py", "jobs/test_coupon_files.py",
+    "jobs/test_cut_off.py", "jobs/test_otel_variables.py",
+)  # fmt: skip
+"""Folders and files whose tests try what no interpreter changes, and take long."""
 
 AGAIN = bool(os.environ.get("ORDERFOOD_TEST_AGAIN"))
 """Whether all tests have run on another interpreter already."""
