@@ -51,9 +51,6 @@ MAX_WAITING = 64 * 1024
 MAX_PIPELINED = 16
 """Requests of one connection that may wait for their turn before no more is parsed or read."""
 
-READ_BYTES = 64 * 1024
-"""Bytes that are read from a socket at once."""
-
 SWEEP_SECONDS = 1.0
 """How often connections are looked at for having taken too long."""
 
@@ -301,7 +298,7 @@ class Exchange(HTTPConnection):
             callback()
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection(asyncio.Protocol):
     """One client's connection: what has come and is not parsed yet, and the queue of exchanges."""
 
     def __init__(self, server: HttpToolsServer) -> None:
@@ -342,12 +339,6 @@ class Connection(asyncio.BufferedProtocol):
         self.deadline = self.loop.time() + self.server.limits.idle_seconds
         if not self.server.add(self):
             self._transport.abort()
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self.server.buffer  # what is in it is copied before anyone else reads
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(bytes(self.server.buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Takes what has come."""
@@ -665,7 +656,6 @@ class HttpToolsServer:
         self.delegate = delegate
         self.limits = limits
         self.no_keep_alive = False
-        self.buffer = memoryview(bytearray(READ_BYTES))
         self.connections: set[Connection] = set()
         self.done: asyncio.Future[None] = self.loop.create_future()
         self.done.set_result(None)
