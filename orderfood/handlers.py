@@ -657,7 +657,7 @@ class EverythingHandler(ApiHandler):
     def methods(cls) -> tuple[str, ...]:
         return ("GET", "HEAD", "POST", "OPTIONS")
 
-    async def _check_head(self) -> None:
+    def _check_route(self) -> None:
         if self.method != "OPTIONS":
             raise HTTPError(404)
 

@@ -67,6 +67,7 @@ def test_a_good_key_is_counted_and_stopped_by_itself(limited: Client) -> None:
         ("HEAD", "/api/product/1", {}, 200),
         ("GET", "/docs", {}, 200),
         ("GET", "/nope", {}, 404),
+        ("GET", "*", {}, 404),
         ("GET", "/nope", {"api_key": "wrong"}, 404),
         ("OPTIONS", "/nope", {}, 404),
         ("PUT", "/api/product", {}, 405),
