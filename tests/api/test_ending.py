@@ -70,7 +70,7 @@ def has_begun(pid: str) -> bool:
     """Whether it is past its imports: what is not there yet serves nobody, and may be killed."""
     status = Path(f"/proc/{pid}/status").read_text()
     ignored = int(status.partition("SigIgn:")[2].split()[0], 16)
-    return bool(ignored & 1 << (signal.SIGUSR1 - 1))
+    return all(ignored & 1 << (getattr(signal, name) - 1) for name in MEANINGLESS)
 
 
 def children_of(pid: int) -> list[str]:
