@@ -27,6 +27,19 @@ MAX_FIELDS = 100
 """Fields of a head: each costs a hundred times the bytes that it takes. As Apache has it
 (LimitRequestFields)."""
 
+MOST_KNOWN = 256
+"""Heads that are remembered, and with LONGEST_KNOWN at most 128 KiB of their bytes."""
+
+LONGEST_KNOWN = 512
+"""Bytes of a head that may be remembered."""
+
+_PLAIN = frozenset(
+    ("accept", "accept-encoding", "accept-language", "connection", "host", "origin", "user-agent")
+)
+"""Fields of a head that may be remembered: none is a key, a condition, a context or an id."""
+
+_known: dict[bytes, Head] = {}
+
 _BLANKS_AT_THE_END = re.compile(rb"(?<=[^\s])[ \t]+(?=\r\n)")
 
 
@@ -105,7 +118,25 @@ class Head(NamedTuple):
 
 
 def parse_head(data: bytes) -> Head:
-    """``data`` is all of a head, with the empty line at its end. Raises HeadRefused."""
+    """``data`` is all of a head, with the empty line at its end. Raises HeadRefused.
+
+    A client that asks for the menu again sends the same bytes: what they mean is remembered.
+    """
+    head = _known.get(data)
+    if head is None:
+        head = _parse_head(data)
+        if (
+            len(data) <= LONGEST_KNOWN
+            and head.body is None
+            and _PLAIN.issuperset(head.headers.lowered)
+        ):
+            if len(_known) >= MOST_KNOWN:
+                del _known[next(iter(_known))]
+            _known[data] = head
+    return head
+
+
+def _parse_head(data: bytes) -> Head:
     if data.count(b"\n") > MAX_FIELDS + 2:
         raise TooManyFields
     if b"\t\r\n" in data:  # the parser takes a blank there for nothing, and a tab not

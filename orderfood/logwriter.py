@@ -19,8 +19,8 @@ from typing import Protocol, TextIO
 CAPACITY = 1024 * 1024
 """Bytes that wait: a second of a busy server's lines or two."""
 
-PORTION = 16 * 1024
-"""Bytes of one write."""
+PORTION = 64 * 1024
+"""Bytes of one write: what a pipe holds. Each is a change of threads, which costs the other one."""
 
 ATOMIC_PORTION = 4096
 """As many where several processes share a pipe: more may be mixed (PIPE_BUF, pipe(7))."""
@@ -73,6 +73,8 @@ class QueueWriter:
         self._size = 0
         self._written = 0
         self._writing = False
+        self._idle = False
+        """Whether the thread waits for lines, and is to be woken."""
         self._closed = False
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -88,8 +90,9 @@ class QueueWriter:
                 return
             self._waiting.append(data)
             self._size += len(data)
-            self._changed.notify_all()
-            if self._thread is None:
+            if self._idle:
+                self._changed.notify_all()
+            elif self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="log", daemon=True)
                 self._thread.start()
 
@@ -133,7 +136,9 @@ class QueueWriter:
         """The next lines, as many as are written at once."""
         with self._changed:
             while not self._waiting:
+                self._idle = True
                 self._changed.wait()
+            self._idle = False
             self._writing = True
             taken = [self._waiting.popleft()]
             size = len(taken[0])
