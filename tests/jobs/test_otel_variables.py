@@ -10,8 +10,7 @@ import urllib.request
 
 import pytest
 
-from orderfood import otel_variables
-from orderfood.settings import pass_over_nonsense, read_settings
+from orderfood.settings import otel_variables, pass_over_nonsense, read_settings
 from tests.processes import MODULES, PATIENCE, command, environment, run, serving
 
 NAMES = [

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
 
-from orderfood import otel_variables
+from orderfood.settings import otel_variables
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
