@@ -13,16 +13,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fixtures import FixtureError, read_fixtures
-from orderfood.accesslog import AccessLog
 from orderfood.app import build_app
 from orderfood.catalogue import CatalogueCache
 from orderfood.couponfiles import coupon_codes
 from orderfood.front import Front
 from orderfood.handlers import Context
-from orderfood.logs import say
 from orderfood.metrics_port import metrics_served, told
-from orderfood.observed import ObservedStorage
-from orderfood.observer import RequestObserver
+from orderfood.observe.accesslog import AccessLog
+from orderfood.observe.logs import say
+from orderfood.observe.requests import RequestObserver
+from orderfood.observe.storage import ObservedStorage
+from orderfood.observe.tracing import current_tracing, say_untraced
 from orderfood.program import Program, require_schema, run_program, storage_of
 from orderfood.ratelimit import RateLimiter
 from orderfood.sample_keys import refused_keys, warn_of_sample_keys
@@ -30,13 +31,12 @@ from orderfood.server import ListenError, Server, bind, serve_until_signal, url_
 from orderfood.service import Shop
 from orderfood.settings import Settings
 from orderfood.supervisor import Worker, WorkerFailed, supervise
-from orderfood.telemetry import current_tracing, say_untraced
 from storage import Storage
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from orderfood.metrics import Metrics
-    from orderfood.traced import RequestTracer
+    from orderfood.observe.metrics import Metrics
+    from orderfood.observe.request_spans import RequestTracer
 
 logger = logging.getLogger("order-food")
 
@@ -131,7 +131,7 @@ def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:
     """None when nobody wants them; then their library is not imported either."""
     if not settings.enable_metrics:
         return None
-    from orderfood.metrics import Metrics
+    from orderfood.observe.metrics import Metrics
 
     return Metrics(settings, storage)
 
@@ -142,7 +142,7 @@ def request_tracer(settings: Settings) -> RequestTracer | None:
     if tracing is None:
         return None
     try:
-        from orderfood.traced import RequestTracer
+        from orderfood.observe.request_spans import RequestTracer
 
         return RequestTracer(tracing, settings)
     except Exception as error:  # whatever the environment has made of the instrumentation

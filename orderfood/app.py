@@ -12,7 +12,7 @@ from orderfood.dispatch import Dispatch, Route, Routes
 from orderfood.handlers import ApiHandler, Context
 
 if TYPE_CHECKING:
-    from orderfood.traced import RequestTracer
+    from orderfood.observe.request_spans import RequestTracer
 
 ROUTES: list[tuple[str, type[ApiHandler]]] = [
     (r"/api/product/?", handlers.ProductsHandler),

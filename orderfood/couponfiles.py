@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fixtures import FixtureError, Fixtures
 from fixtures.codes import Progress, Stopped, find_codes
-from orderfood.logs import say
+from orderfood.observe.logs import say
 from orderfood.settings import Settings, prefer_avx2
 
 if TYPE_CHECKING:

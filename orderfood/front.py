@@ -38,7 +38,7 @@ from orderfood.responses import (
 from orderfood.wire import Encoded
 
 if TYPE_CHECKING:
-    from orderfood.traced import RequestTracer
+    from orderfood.observe.request_spans import RequestTracer
 
 _OF_A_BODY = ("Content-Type", "Content-Encoding")
 

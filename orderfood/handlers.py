@@ -30,9 +30,10 @@ from orderfood.answer_headers import AnswerHeaders, spelling
 from orderfood.deadlines import begin_request
 from orderfood.errors import FieldError, InvalidRequest, Refusal, TooManyRequests
 from orderfood.httptools_server import SLICE, Exchange
-from orderfood.logs import request_id as logged_request_id
 from orderfood.media import check_media
-from orderfood.observer import RequestObserver
+from orderfood.observe.logs import request_id as logged_request_id
+from orderfood.observe.requests import RequestObserver
+from orderfood.observe.shared import Shared
 from orderfood.orderwatch import OrderWatch
 from orderfood.pricing import parse_product_id
 from orderfood.ratelimit import Allowance, RateLimiter
@@ -46,7 +47,6 @@ from orderfood.responses import (
 )
 from orderfood.service import CREATE_ORDER, READ_ORDER, Shop
 from orderfood.settings import Settings
-from orderfood.shared import Shared
 from orderfood.wire import Encoded
 from storage import SCHEMA_VERSION
 from storage import errors as stored

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from orderfood.logs import (
+from orderfood.observe.logs import (
     close_logs,
     configure_logging,
     hide_passwords,
@@ -29,6 +29,7 @@ from orderfood.logs import (
     say,
     write_last_line,
 )
+from orderfood.observe.tracing import start_tracing
 from orderfood.settings import (
     Settings,
     SettingsError,
@@ -38,7 +39,6 @@ from orderfood.settings import (
     read_settings,
 )
 from orderfood.signals import ending_signals, pass_over_endings, pass_over_signals
-from orderfood.telemetry import start_tracing
 from storage import SCHEMA_VERSION, Storage, open_storage
 from storage.errors import InvalidStorageURL, SchemaOutdated, StorageError
 

@@ -19,8 +19,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from orderfood.logs import say
 from orderfood.metrics_port import metrics_socket, metrics_url, told
+from orderfood.observe.logs import say
 from orderfood.server import bind, received_signals, url_of
 from orderfood.settings import Settings, worker_environment
 

@@ -12,10 +12,10 @@ from dataclasses import asdict
 
 from fixtures import FixtureError, Fixtures, read_fixtures
 from orderfood.couponfiles import coupon_codes
-from orderfood.logs import say
+from orderfood.observe.logs import say
+from orderfood.observe.tracing import Span, current_span, fail, span, start_span
 from orderfood.program import Program, require_schema, run_program, storage_of, wait_for_schema
 from orderfood.settings import Settings
-from orderfood.telemetry import Span, current_span, fail, span, start_span
 from scripts.guarding import Guard, LoadRefused
 from storage import Storage
 from storage.base import Watch

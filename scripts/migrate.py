@@ -9,10 +9,10 @@ import time
 from collections.abc import Sequence
 
 from migrations import read_migrations
-from orderfood.logs import say
+from orderfood.observe.logs import say
+from orderfood.observe.tracing import Attributes, current_span, span
 from orderfood.program import Program, run_program, storage_of
 from orderfood.settings import Settings
-from orderfood.telemetry import Attributes, current_span, span
 from storage import Storage
 from storage.errors import MigrationChanged
 from storage.records import AppliedMigration, Migration

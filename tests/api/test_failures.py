@@ -16,7 +16,7 @@ from fixtures import read_fixtures
 from orderfood.app import build_app
 from orderfood.catalogue import CatalogueCache
 from orderfood.handlers import Context
-from orderfood.observed import ObservedStorage
+from orderfood.observe.storage import ObservedStorage
 from orderfood.service import Shop
 from orderfood.settings import read_settings
 from storage.errors import SchemaOutdated, StorageBusy, StorageUnavailable

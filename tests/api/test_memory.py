@@ -14,11 +14,11 @@ import pytest
 
 from orderfood.__main__ import new_context, prepare_storage
 from orderfood.app import build_app
-from orderfood.exporting import Tracing
 from orderfood.front import Front
+from orderfood.observe.exporting import Tracing
+from orderfood.observe.request_spans import RequestTracer
 from orderfood.server import Server, bind
 from orderfood.settings import read_settings
-from orderfood.traced import RequestTracer
 from storage import open_storage
 from tests.api.test_costs import HEADERS, SIZE
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from orderfood.catalogue import CatalogueCache, Snapshot
-from orderfood.observed import ObservedStorage
+from orderfood.observe.storage import ObservedStorage
 from orderfood.pricing import Basket, Item
 from orderfood.service import Shop, quote
 from storage import Storage

@@ -11,7 +11,7 @@ from tests.processes import ROOT, environment
 
 AROUND = """
 from orderfood.settings import read_settings
-from orderfood.telemetry import start_tracing
+from orderfood.observe.tracing import start_tracing
 tracing = start_tracing(read_settings(), "kitchen")
 {example}
 tracing.stop()

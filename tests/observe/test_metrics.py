@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from orderfood.metrics import OPERATIONS, REFUSALS
+from orderfood.observe.metrics import OPERATIONS, REFUSALS
 from storage import Storage
 from tests.api.client import KEY, Client, connect
 from tests.api.test_protocol import head, socket_to

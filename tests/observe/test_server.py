@@ -321,7 +321,7 @@ def test_a_jaeger_that_never_answers(memory_url: str) -> None:
 
 
 def test_spans_that_nobody_takes_do_not_eat_memory(memory_url: str) -> None:
-    from orderfood.exporting import Tracing
+    from orderfood.observe.exporting import Tracing
     from orderfood.settings import read_settings
 
     with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:

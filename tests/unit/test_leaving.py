@@ -11,7 +11,7 @@ from orderfood.catalogue import CatalogueCache
 from orderfood.front import Front
 from orderfood.handlers import Context
 from orderfood.httptools_server import Connection, HttpToolsServer, Limits
-from orderfood.observer import RequestObserver
+from orderfood.observe.requests import RequestObserver
 from orderfood.service import Shop
 from orderfood.settings import read_settings
 from storage.memory import MemoryStorage

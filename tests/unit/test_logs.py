@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from orderfood.logs import configure_logging, hide_passwords, mask_url, say
+from orderfood.observe.logs import configure_logging, hide_passwords, mask_url, say
 from orderfood.settings import read_settings
 
 logger = logging.getLogger("orderfood.test")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from orderfood.logwriter import PORTION, QueueWriter
+from orderfood.observe.logwriter import PORTION, QueueWriter
 from tests.processes import PATIENCE
 
 LINE = "x" * 99 + "\n"

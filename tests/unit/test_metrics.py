@@ -6,7 +6,7 @@ import random
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from orderfood.metrics import BYTES, SECONDS, _Portion
+from orderfood.observe.metrics import BYTES, SECONDS, _Portion
 
 
 def histogram(registry: CollectorRegistry, bounds: tuple[float, ...]) -> Histogram:

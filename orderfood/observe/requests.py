@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orderfood.accesslog import AccessLog
-    from orderfood.metrics import Metrics
+    from orderfood.observe.accesslog import AccessLog
+    from orderfood.observe.metrics import Metrics
 
 
 class RequestObserver:

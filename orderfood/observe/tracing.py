@@ -14,7 +14,7 @@ from contextvars import Context as ContextVars
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from orderfood.logs import MAX_TRACEBACK, add_log_context, hide_passwords
+from orderfood.observe.logs import MAX_TRACEBACK, add_log_context, hide_passwords
 from orderfood.settings import Settings, pass_over_nonsense
 
 _nonsense = pass_over_nonsense()  # the API reads its variables when it is imported
@@ -25,7 +25,7 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode  # noqa
 from opentelemetry.util.types import AttributeValue  # noqa: E402
 
 if TYPE_CHECKING:
-    from orderfood.exporting import Tracing
+    from orderfood.observe.exporting import Tracing
 
 __all__ = [
     "Attributes",
@@ -60,7 +60,7 @@ def start_tracing(settings: Settings, service: str) -> Tracing | None:
     if settings.span_exporter == "none":
         return None
     try:
-        from orderfood.exporting import Tracing
+        from orderfood.observe.exporting import Tracing
 
         _started.append(Tracing(settings, service))
     except Exception as error:

@@ -23,11 +23,11 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from orderfood.catalogue import CatalogueCache
-from orderfood.logs import log_writer
+from orderfood.observe.logs import log_writer
+from orderfood.observe.process import ProcessFigures, read_process
+from orderfood.observe.shared import Shared
 from orderfood.orderwatch import OrderWatch
-from orderfood.process import ProcessFigures, read_process
 from orderfood.settings import Settings
-from orderfood.shared import Shared
 from storage import Storage
 from storage.records import Coupon, CouponKind, Obstacle, Order
 

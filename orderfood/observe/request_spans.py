@@ -27,12 +27,12 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from tornado.httputil import HTTPConnection, HTTPHeaders
 
 from orderfood.addresses import is_trusted, parse_node
-from orderfood.exporting import Tracing
 from orderfood.handlers import ApiHandler
 from orderfood.heads import RequestHeaders
 from orderfood.httptools_server import Exchange
+from orderfood.observe.exporting import Tracing
+from orderfood.observe.tracing import NOT_SAMPLED, fail
 from orderfood.settings import TRACE_CONTEXT, Settings
-from orderfood.telemetry import NOT_SAMPLED, fail
 
 REQUEST_HEADERS = ("User-Agent", "Content-Type", "Content-Length", "Accept", "Origin")
 RESPONSE_HEADERS = ("Content-Type", "Content-Length", "ETag", "Retry-After", "Allow")

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from orderfood.logs import log_writer, provided_context
-from orderfood.logwriter import ATOMIC_PORTION, PORTION, LineWriter
+from orderfood.observe.logs import log_writer, provided_context
+from orderfood.observe.logwriter import ATOMIC_PORTION, PORTION, LineWriter
 from orderfood.settings import Settings
 
 NAME = "orderfood.access"

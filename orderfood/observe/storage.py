@@ -10,10 +10,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
-from orderfood import telemetry
 from orderfood.deadlines import CALL_SECONDS, Deadlines
+from orderfood.observe import tracing as telemetry
+from orderfood.observe.tracing import SpanKind
 from orderfood.orderwatch import OrderWatch
-from orderfood.telemetry import SpanKind
 from storage import MIGRATION_TIMEOUT, Storage
 from storage.base import Approve, Watch
 from storage.errors import Conflict, NotFound, StorageError, StorageUnavailable
@@ -32,7 +32,7 @@ from storage.records import (
 )
 
 if TYPE_CHECKING:
-    from orderfood.metrics import Metrics
+    from orderfood.observe.metrics import Metrics
 
 T = TypeVar("T")
 

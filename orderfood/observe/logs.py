@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
-from orderfood.logwriter import LineWriter, writer_to
+from orderfood.observe.logwriter import LineWriter, writer_to
 from orderfood.settings import LogFormat, Settings, mask_url
 
 __all__ = [

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanKind, TraceState
 from opentelemetry.util.types import Attributes
 
-from orderfood.logs import hide_passwords, mask_url
+from orderfood.observe.logs import hide_passwords, mask_url
 from orderfood.settings import Settings
 
 logger = logging.getLogger(__name__)
