@@ -27,10 +27,10 @@ from orderfood.observe.tracing import current_tracing, say_untraced
 from orderfood.program import Program, require_schema, run_program, storage_of
 from orderfood.ratelimit import RateLimiter
 from orderfood.sample_keys import refused_keys, warn_of_sample_keys
-from orderfood.server import ListenError, Server, bind, serve_until_signal, url_of
+from orderfood.server.drain import ListenError, Server, bind, serve_until_signal, url_of
+from orderfood.server.workers import Worker, WorkerFailed, supervise
 from orderfood.service import Shop
 from orderfood.settings import Settings
-from orderfood.supervisor import Worker, WorkerFailed, supervise
 from storage import Storage
 from storage.errors import StorageError
 

@@ -26,8 +26,8 @@ from tornado.httputil import (
 from tornado.web import Application
 
 from orderfood.handlers import MAX_KEPT_BODY, ApiHandler
-from orderfood.httptools_server import Exchange
 from orderfood.responses import is_certainly_good
+from orderfood.server.connection import Exchange
 
 Route = tuple[type[ApiHandler], tuple[bytes, ...]]
 """A handler and what its path says."""

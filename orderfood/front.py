@@ -24,8 +24,6 @@ from tornado.httputil import (
 
 from orderfood import handlers
 from orderfood.handlers import Context
-from orderfood.heads import RequestHeaders
-from orderfood.httptools_server import SLICE, Exchange
 from orderfood.responses import (
     common_headers,
     has_current,
@@ -35,6 +33,8 @@ from orderfood.responses import (
     read_headers,
     request_id,
 )
+from orderfood.server.connection import SLICE, Exchange
+from orderfood.server.heads import RequestHeaders
 from orderfood.wire import Encoded
 
 if TYPE_CHECKING:

@@ -29,7 +29,6 @@ from orderfood.addresses import client_address
 from orderfood.answer_headers import AnswerHeaders, spelling
 from orderfood.deadlines import begin_request
 from orderfood.errors import FieldError, InvalidRequest, Refusal, TooManyRequests
-from orderfood.httptools_server import SLICE, Exchange
 from orderfood.media import check_media
 from orderfood.observe.logs import request_id as logged_request_id
 from orderfood.observe.requests import RequestObserver
@@ -45,6 +44,7 @@ from orderfood.responses import (
     read_headers,
     request_id,
 )
+from orderfood.server.connection import SLICE, Exchange
 from orderfood.service import CREATE_ORDER, READ_ORDER, Shop
 from orderfood.settings import Settings
 from orderfood.wire import Encoded

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from orderfood.errors import UnsupportedMedia
-from orderfood.remembered import remembered
+from orderfood.server.remembered import remembered
 
 _CHARSETS = ("utf-8", "utf8")
 

@@ -8,7 +8,7 @@ from socket import socket
 
 from orderfood.app import build_metrics_app
 from orderfood.handlers import Context
-from orderfood.server import Server, bind, url_of
+from orderfood.server.drain import Server, bind, url_of
 from orderfood.settings import Settings
 
 

@@ -8,7 +8,7 @@ import time
 from email.utils import formatdate
 from functools import lru_cache
 
-from orderfood.remembered import remembered
+from orderfood.server.remembered import remembered
 from orderfood.wire import JSON_TYPE, Encoded
 
 EXPOSED_HEADERS = (

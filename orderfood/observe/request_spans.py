@@ -28,10 +28,10 @@ from tornado.httputil import HTTPConnection, HTTPHeaders
 
 from orderfood.addresses import is_trusted, parse_node
 from orderfood.handlers import ApiHandler
-from orderfood.heads import RequestHeaders
-from orderfood.httptools_server import Exchange
 from orderfood.observe.exporting import Tracing
 from orderfood.observe.tracing import NOT_SAMPLED, fail
+from orderfood.server.connection import Exchange
+from orderfood.server.heads import RequestHeaders
 from orderfood.settings import TRACE_CONTEXT, Settings
 
 REQUEST_HEADERS = ("User-Agent", "Content-Type", "Content-Length", "Accept", "Origin")

@@ -11,9 +11,9 @@ import pytest
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.web import Application, RequestHandler
 
-from orderfood.httptools_server import HttpToolsServer, Limits
-from orderfood.server import bind
-from orderfood.tornado_server import TornadoServer
+from orderfood.server.connection import HttpToolsServer, Limits
+from orderfood.server.drain import bind
+from orderfood.server.tornado_server import TornadoServer
 
 LIMITS = Limits(
     header_seconds=0.3, idle_seconds=0.6, body_seconds=0.3, write_seconds=0.3, connections=3

@@ -17,7 +17,7 @@ from orderfood.app import build_app
 from orderfood.front import Front
 from orderfood.observe.exporting import Tracing
 from orderfood.observe.request_spans import RequestTracer
-from orderfood.server import Server, bind
+from orderfood.server.drain import Server, bind
 from orderfood.settings import read_settings
 from storage import open_storage
 from tests.api.test_costs import HEADERS, SIZE

@@ -16,8 +16,8 @@ from tornado.web import RequestHandler
 from orderfood.app import ROUTES
 from orderfood.dispatch import PlainRequest, Route, Routes, new_request
 from orderfood.handlers import ApiHandler, NotFoundHandler
-from orderfood.heads import Head, RequestHeaders
-from orderfood.httptools_server import Address, Exchange
+from orderfood.server.connection import Address, Exchange
+from orderfood.server.heads import Head, RequestHeaders
 
 ROUTE_TABLE = Routes(ROUTES, NotFoundHandler)
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderfood.framing import Body, BodyRefused, ChunkedBody, SizedBody, body_of
-from orderfood.heads import HeadRefused, parse_head
+from orderfood.server.framing import Body, BodyRefused, ChunkedBody, SizedBody, body_of
+from orderfood.server.heads import HeadRefused, parse_head
 
 REST = b"GET / HTTP/1.1\r\n\r\n"
 HOST = b"Host: x\r\n"

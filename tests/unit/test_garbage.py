@@ -14,8 +14,8 @@ from orderfood.app import build_app
 from orderfood.catalogue import CatalogueCache
 from orderfood.front import Front
 from orderfood.handlers import Context
-from orderfood.httptools_server import Connection, HttpToolsServer, Limits
 from orderfood.observe.storage import ObservedStorage
+from orderfood.server.connection import Connection, HttpToolsServer, Limits
 from orderfood.service import Shop
 from orderfood.settings import read_settings
 from storage.memory import MemoryStorage

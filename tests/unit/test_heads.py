@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from orderfood import heads
-from orderfood.heads import LONGEST_KNOWN, MOST_KNOWN, HeadRefused, parse_head
+from orderfood.server import heads
+from orderfood.server.heads import LONGEST_KNOWN, MOST_KNOWN, HeadRefused, parse_head
 
 
 @pytest.fixture(autouse=True)

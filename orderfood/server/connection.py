@@ -31,10 +31,10 @@ from tornado.httputil import (
 )
 from tornado.iostream import StreamClosedError
 
-from orderfood.accepting import Acceptor
-from orderfood.framing import BodyRefused
-from orderfood.heads import Head, HeadRefused, TooManyFields, parse_head
-from orderfood.linger import LINGER_SECONDS
+from orderfood.server.accepting import Acceptor
+from orderfood.server.framing import BodyRefused
+from orderfood.server.heads import Head, HeadRefused, TooManyFields, parse_head
+from orderfood.server.linger import LINGER_SECONDS
 
 logger = logging.getLogger(__name__)
 

@@ -21,12 +21,12 @@ from tornado.httputil import (
 )
 from tornado.iostream import IOStream
 
-from orderfood.accepting import Acceptor
-from orderfood.framing import BodyRefused, body_of
-from orderfood.heads import MAX_FIELDS
-from orderfood.httptools_server import SWEEP_SECONDS, Limits
-from orderfood.linger import Lingering
-from orderfood.remembered import remembered
+from orderfood.server.accepting import Acceptor
+from orderfood.server.connection import SWEEP_SECONDS, Limits
+from orderfood.server.framing import BodyRefused, body_of
+from orderfood.server.heads import MAX_FIELDS
+from orderfood.server.linger import Lingering
+from orderfood.server.remembered import remembered
 
 _END_OF_HEAD = rb"\r\n\r\n|(?<!\r)\n"
 """The end of a head, or a bare LF, behind which no more of it is looked at."""

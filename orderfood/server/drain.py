@@ -19,9 +19,9 @@ from typing import Any
 from tornado.httputil import HTTPServerConnectionDelegate
 
 from orderfood.handlers import Context
-from orderfood.httptools_server import HttpToolsServer, Limits
+from orderfood.server.connection import HttpToolsServer, Limits
+from orderfood.server.tornado_server import TornadoServer
 from orderfood.signals import ending_signals
-from orderfood.tornado_server import TornadoServer
 
 logger = logging.getLogger(__name__)
 

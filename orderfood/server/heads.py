@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 import httptools
 from tornado.httputil import HTTPHeaders, RequestStartLine
 
-from orderfood.framing import Body, BodyRefused, body_of
+from orderfood.server.framing import Body, BodyRefused, body_of
 
 T = TypeVar("T")
 

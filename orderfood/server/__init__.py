@@ -1,0 +1,1 @@
+"""How HTTP comes in, on either server, and how it ends."""
