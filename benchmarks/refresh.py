@@ -22,7 +22,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from orderfood.service import hash_key
+from orderfood.shop.orders import hash_key
 
 KEY = "apitest"
 PACE = 0.005

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from fixtures import FixtureError, read_fixtures
 from orderfood.app import build_app
-from orderfood.catalogue import CatalogueCache
 from orderfood.couponfiles import coupon_codes
 from orderfood.front import Front
 from orderfood.handlers import Context
@@ -26,11 +25,12 @@ from orderfood.observe.storage import ObservedStorage
 from orderfood.observe.tracing import current_tracing, say_untraced
 from orderfood.program import Program, require_schema, run_program, storage_of
 from orderfood.ratelimit import RateLimiter
-from orderfood.sample_keys import refused_keys, warn_of_sample_keys
 from orderfood.server.drain import ListenError, Server, bind, serve_until_signal, url_of
 from orderfood.server.workers import Worker, WorkerFailed, supervise
-from orderfood.service import Shop
 from orderfood.settings import Settings
+from orderfood.shop.catalogue import CatalogueCache
+from orderfood.shop.orders import Shop
+from orderfood.shop.sample_keys import refused_keys, warn_of_sample_keys
 from storage import Storage
 from storage.errors import StorageError
 

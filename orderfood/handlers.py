@@ -24,17 +24,13 @@ from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
-from orderfood import contract, errors, service, wire
+from orderfood import contract, wire
 from orderfood.addresses import client_address
 from orderfood.answer_headers import AnswerHeaders, spelling
-from orderfood.deadlines import begin_request
-from orderfood.errors import FieldError, InvalidRequest, Refusal, TooManyRequests
 from orderfood.media import check_media
 from orderfood.observe.logs import request_id as logged_request_id
 from orderfood.observe.requests import RequestObserver
 from orderfood.observe.shared import Shared
-from orderfood.orderwatch import OrderWatch
-from orderfood.pricing import parse_product_id
 from orderfood.ratelimit import Allowance, RateLimiter
 from orderfood.responses import (
     common_headers,
@@ -45,8 +41,14 @@ from orderfood.responses import (
     request_id,
 )
 from orderfood.server.connection import SLICE, Exchange
-from orderfood.service import CREATE_ORDER, READ_ORDER, Shop
 from orderfood.settings import Settings
+from orderfood.shop import errors
+from orderfood.shop import orders as service
+from orderfood.shop.deadlines import begin_request
+from orderfood.shop.errors import FieldError, InvalidRequest, Refusal, TooManyRequests
+from orderfood.shop.orders import CREATE_ORDER, READ_ORDER, Shop
+from orderfood.shop.orderwatch import OrderWatch
+from orderfood.shop.pricing import parse_product_id
 from orderfood.wire import Encoded
 from storage import SCHEMA_VERSION
 from storage import errors as stored

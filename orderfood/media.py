@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orderfood.errors import UnsupportedMedia
 from orderfood.server.remembered import remembered
+from orderfood.shop.errors import UnsupportedMedia
 
 _CHARSETS = ("utf-8", "utf8")
 

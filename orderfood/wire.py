@@ -25,8 +25,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError, to_json
 from typing_extensions import TypedDict
 
-from orderfood.errors import FieldError, InvalidRequest
-from orderfood.pricing import MAX_LINES, Basket, Item, Prices, too_many_lines
+from orderfood.shop.errors import FieldError, InvalidRequest
+from orderfood.shop.pricing import MAX_LINES, Basket, Item, Prices, too_many_lines
 from storage.records import Order, OrderLine, Product
 
 JSON_TYPE = "application/json; charset=utf-8"

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic import TypeAdapter, ValidationError
 
 from fixtures.entries import KeyMembers, Word
-from orderfood.service import CREATE_ORDER, READ_ORDER, hash_key
+from orderfood.shop.orders import CREATE_ORDER, READ_ORDER, hash_key
 
 KEY_BYTES = 32
 """256 bits cannot be guessed, so a plain SHA-256 is enough: docs/decisions/0004-key-hash.md."""

@@ -22,12 +22,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from orderfood.catalogue import CatalogueCache
 from orderfood.observe.logs import log_writer
 from orderfood.observe.process import ProcessFigures, read_process
 from orderfood.observe.shared import Shared
-from orderfood.orderwatch import OrderWatch
 from orderfood.settings import Settings
+from orderfood.shop.catalogue import CatalogueCache
+from orderfood.shop.orderwatch import OrderWatch
 from storage import Storage
 from storage.records import Coupon, CouponKind, Obstacle, Order
 

@@ -10,10 +10,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
-from orderfood.deadlines import CALL_SECONDS, Deadlines
 from orderfood.observe import tracing as telemetry
 from orderfood.observe.tracing import SpanKind
-from orderfood.orderwatch import OrderWatch
+from orderfood.shop.deadlines import CALL_SECONDS, Deadlines
+from orderfood.shop.orderwatch import OrderWatch
 from storage import MIGRATION_TIMEOUT, Storage
 from storage.base import Approve, Watch
 from storage.errors import Conflict, NotFound, StorageError, StorageUnavailable

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from orderfood.service import hash_key
+from orderfood.shop.orders import hash_key
 from tests.api.client import KEY, connect
 from tests.api.proxy import StrictProxy
 from tests.api.test_front import resident, talk

@@ -14,11 +14,11 @@ from tornado.web import Application
 
 from fixtures import read_fixtures
 from orderfood.app import build_app
-from orderfood.catalogue import CatalogueCache
 from orderfood.handlers import Context
 from orderfood.observe.storage import ObservedStorage
-from orderfood.service import Shop
 from orderfood.settings import read_settings
+from orderfood.shop.catalogue import CatalogueCache
+from orderfood.shop.orders import Shop
 from storage.errors import SchemaOutdated, StorageBusy, StorageUnavailable
 from storage.memory import MemoryStorage
 

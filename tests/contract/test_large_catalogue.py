@@ -11,10 +11,10 @@ from datetime import timedelta
 
 import pytest
 
-from orderfood.catalogue import CatalogueCache, Snapshot
 from orderfood.observe.storage import ObservedStorage
-from orderfood.pricing import Basket, Item
-from orderfood.service import Shop, quote
+from orderfood.shop.catalogue import CatalogueCache, Snapshot
+from orderfood.shop.orders import Shop, quote
+from orderfood.shop.pricing import Basket, Item
 from storage import Storage
 from storage.records import (
     ApiKey,

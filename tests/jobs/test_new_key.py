@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fixtures import read_fixtures
-from orderfood.service import hash_key
+from orderfood.shop.orders import hash_key
 from tests.jobs.jobs import copy_fixtures, read_entries, run_job, run_well, write_entries
 
 BOTH = ("--scope", "create_order", "--scope", "read_order")

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from orderfood.deadlines import Deadlines, begin_request, counted, leave_request
+from orderfood.shop.deadlines import Deadlines, begin_request, counted, leave_request
 from storage.errors import OrderNotFound, StorageUnavailable
 
 

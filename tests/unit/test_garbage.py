@@ -11,13 +11,13 @@ import pytest
 
 from fixtures import read_fixtures
 from orderfood.app import build_app
-from orderfood.catalogue import CatalogueCache
 from orderfood.front import Front
 from orderfood.handlers import Context
 from orderfood.observe.storage import ObservedStorage
 from orderfood.server.connection import Connection, HttpToolsServer, Limits
-from orderfood.service import Shop
 from orderfood.settings import read_settings
+from orderfood.shop.catalogue import CatalogueCache
+from orderfood.shop.orders import Shop
 from storage.memory import MemoryStorage
 
 BODY = b'{"items": [{"productId": "1", "quantity": 2}]}'

@@ -7,13 +7,13 @@ from typing import cast
 
 from fixtures import read_fixtures
 from orderfood.app import build_app
-from orderfood.catalogue import CatalogueCache
 from orderfood.front import Front
 from orderfood.handlers import Context
 from orderfood.observe.requests import RequestObserver
 from orderfood.server.connection import Connection, HttpToolsServer, Limits
-from orderfood.service import Shop
 from orderfood.settings import read_settings
+from orderfood.shop.catalogue import CatalogueCache
+from orderfood.shop.orders import Shop
 from storage.memory import MemoryStorage
 from tests.unit.test_garbage import BODY, Sink, post
 

@@ -10,9 +10,9 @@ from math import floor
 from hypothesis import assume, given, strategies
 
 from fixtures.entries import MAX_PRICE, MAX_SUM
-from orderfood.coupons import least_items, round_half_up
-from orderfood.errors import Unprocessable
-from orderfood.pricing import (
+from orderfood.shop.coupons import least_items, round_half_up
+from orderfood.shop.errors import Unprocessable
+from orderfood.shop.pricing import (
     MAX_LINES,
     MAX_QUANTITY,
     Basket,

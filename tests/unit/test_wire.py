@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderfood.errors import InvalidRequest, Refusal, Unprocessable
-from orderfood.pricing import Basket, Item
+from orderfood.shop.errors import InvalidRequest, Refusal, Unprocessable
+from orderfood.shop.pricing import Basket, Item
 from orderfood.wire import encode_json, money, parse_basket, parse_order
 
 cents = st.integers(min_value=0, max_value=2**53).map(money)

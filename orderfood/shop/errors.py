@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orderfood.pricing import Prices
+    from orderfood.shop.pricing import Prices
     from storage.records import OrderLine
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from orderfood.coupons import check_coupon, discount
-from orderfood.errors import FieldError, Unprocessable
+from orderfood.shop.coupons import check_coupon, discount
+from orderfood.shop.errors import FieldError, Unprocessable
 from storage.records import Coupon, OrderLine, Product
 
 MAX_QUANTITY = 1000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from orderfood.catalogue import Snapshot
-from orderfood.service import hash_key
+from orderfood.shop.catalogue import Snapshot
+from orderfood.shop.orders import hash_key
 
 logger = logging.getLogger("order-food")
 

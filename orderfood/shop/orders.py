@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from orderfood.catalogue import CatalogueCache, Snapshot
-from orderfood.coupons import MAX_CODE, MAX_FILE_CODE, MIN_FILE_CODE, fold_code, refused
-from orderfood.errors import (
+from orderfood.shop.catalogue import CatalogueCache, Snapshot
+from orderfood.shop.coupons import MAX_CODE, MAX_FILE_CODE, MIN_FILE_CODE, fold_code, refused
+from orderfood.shop.errors import (
     FieldError,
     InvalidRequest,
     KeyMissing,
@@ -21,9 +21,9 @@ from orderfood.errors import (
     UnknownCoupon,
     Unprocessable,
 )
-from orderfood.keylocks import KeyLocks
-from orderfood.order_ids import new_order_id
-from orderfood.pricing import Basket, Prices, price, resolve_lines
+from orderfood.shop.keylocks import KeyLocks
+from orderfood.shop.order_ids import new_order_id
+from orderfood.shop.pricing import Basket, Prices, price, resolve_lines
 from orderfood.wire import fingerprint
 from storage import Storage
 from storage.errors import CouponUsedUp, OrderNotFound, StorageBusy

@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
-from orderfood.deadlines import counted
-from orderfood.errors import StillInProgress
+from orderfood.shop.deadlines import counted
+from orderfood.shop.errors import StillInProgress
 
 WAIT_SECONDS = 5.0
 """How long a request waits for another one under its key."""
