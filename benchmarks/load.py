@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.menu import COUPON_ORDER, COUPON_TOTAL, FIXTURES, KEY, ORDER, TOTAL
 from fixtures import read_fixtures
-from orderfood.wire import encode_products
+from orderfood.api.wire import encode_products
 
 SCRIPT = Path(__file__).parent / "wrk.lua"
 CONNECTIONS = 64

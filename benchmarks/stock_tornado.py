@@ -16,7 +16,7 @@ from tornado.web import Application, RequestHandler
 
 from benchmarks.menu import FIXTURES
 from fixtures import read_fixtures
-from orderfood.wire import JSON_TYPE, encode_products
+from orderfood.api.wire import JSON_TYPE, encode_products
 
 
 class MenuHandler(RequestHandler):

@@ -13,10 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fixtures import FixtureError, read_fixtures
-from orderfood.app import build_app
+from orderfood.api.endpoint import Context
+from orderfood.api.front import Front
+from orderfood.api.ratelimit import RateLimiter
+from orderfood.api.routes import build_app
 from orderfood.couponfiles import coupon_codes
-from orderfood.front import Front
-from orderfood.handlers import Context
 from orderfood.metrics_port import metrics_served, told
 from orderfood.observe.accesslog import AccessLog
 from orderfood.observe.logs import say
@@ -24,7 +25,6 @@ from orderfood.observe.requests import RequestObserver
 from orderfood.observe.storage import ObservedStorage
 from orderfood.observe.tracing import current_tracing, say_untraced
 from orderfood.program import Program, require_schema, run_program, storage_of
-from orderfood.ratelimit import RateLimiter
 from orderfood.server.drain import ListenError, Server, bind, serve_until_signal, url_of
 from orderfood.server.workers import Worker, WorkerFailed, supervise
 from orderfood.settings import Settings

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from socket import socket
 
-from orderfood.app import build_metrics_app
-from orderfood.handlers import Context
+from orderfood.api.endpoint import Context
+from orderfood.api.routes import build_metrics_app
 from orderfood.server.drain import Server, bind, url_of
 from orderfood.settings import Settings
 

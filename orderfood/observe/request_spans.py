@@ -26,8 +26,8 @@ from opentelemetry.trace import Span, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from tornado.httputil import HTTPConnection, HTTPHeaders
 
-from orderfood.addresses import is_trusted, parse_node
-from orderfood.handlers import ApiHandler
+from orderfood.api.addresses import is_trusted, parse_node
+from orderfood.api.endpoint import ApiHandler
 from orderfood.observe.exporting import Tracing
 from orderfood.observe.tracing import NOT_SAMPLED, fail
 from orderfood.server.connection import Exchange

@@ -18,7 +18,7 @@ from typing import Any
 
 from tornado.httputil import HTTPServerConnectionDelegate
 
-from orderfood.handlers import Context
+from orderfood.api.endpoint import Context
 from orderfood.server.connection import HttpToolsServer, Limits
 from orderfood.server.tornado_server import TornadoServer
 from orderfood.signals import ending_signals

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
+from orderfood.api.wire import Encoded, encode_bytes, encode_product, encode_product_list
 from orderfood.shop.deadlines import CALL_SECONDS, Deadlines, leave_request
-from orderfood.wire import Encoded, encode_bytes, encode_product, encode_product_list
 from storage import Storage
 from storage.errors import StorageError
 from storage.records import ApiKey, Coupon, Product, User, VersionedCatalogue

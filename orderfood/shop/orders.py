@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from orderfood.api.wire import fingerprint
 from orderfood.shop.catalogue import CatalogueCache, Snapshot
 from orderfood.shop.coupons import MAX_CODE, MAX_FILE_CODE, MIN_FILE_CODE, fold_code, refused
 from orderfood.shop.errors import (
@@ -24,7 +25,6 @@ from orderfood.shop.errors import (
 from orderfood.shop.keylocks import KeyLocks
 from orderfood.shop.order_ids import new_order_id
 from orderfood.shop.pricing import Basket, Prices, price, resolve_lines
-from orderfood.wire import fingerprint
 from storage import Storage
 from storage.errors import CouponUsedUp, OrderNotFound, StorageBusy
 from storage.records import (

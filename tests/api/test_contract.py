@@ -9,8 +9,8 @@ import time
 import pytest
 from openapi_spec_validator import validate
 
-from orderfood.app import ROUTES
-from orderfood.wire import parse_basket
+from orderfood.api.routes import ROUTES
+from orderfood.api.wire import parse_basket
 from tests.api import schema
 from tests.api.client import KEY, Client
 

@@ -13,8 +13,8 @@ from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.web import Application
 
 from fixtures import read_fixtures
-from orderfood.app import build_app
-from orderfood.handlers import Context
+from orderfood.api.endpoint import Context
+from orderfood.api.routes import build_app
 from orderfood.observe.storage import ObservedStorage
 from orderfood.settings import read_settings
 from orderfood.shop.catalogue import CatalogueCache

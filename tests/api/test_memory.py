@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from orderfood.__main__ import new_context, prepare_storage
-from orderfood.app import build_app
-from orderfood.front import Front
+from orderfood.api.front import Front
+from orderfood.api.routes import build_app
 from orderfood.observe.exporting import Tracing
 from orderfood.observe.request_spans import RequestTracer
 from orderfood.server.drain import Server, bind

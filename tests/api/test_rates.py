@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from limits import parse
 
-from orderfood.ratelimit import RateLimiter
+from orderfood.api.ratelimit import RateLimiter
 from tests.api.client import KEY, Client, connect
 from tests.processes import serving
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from fixtures import FixtureError, read_fixtures
+from orderfood.api.wire import parse_order
 from orderfood.settings import SettingsError, read_settings
-from orderfood.wire import parse_order
 from storage.errors import InvalidStorageURL, StorageUnavailable
 from storage.postgres_connect import Connector
 from storage.postgres_url import read_url

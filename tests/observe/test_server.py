@@ -63,7 +63,7 @@ def test_a_request_is_a_span_named_by_method_and_route(
     assert tags["http.response.header.etag"] == answer.headers["ETag"]
     assert (tags["service.name"], tags["service.version"]) == (SERVICE, "9.8")
     assert tags["deployment.environment"] == "test"
-    assert tags["tornado.handler"] == "orderfood.handlers.ProductHandler"
+    assert tags["tornado.handler"] == "orderfood.api.endpoint.ProductHandler"
     assert "error" not in tags
     line = server.wait_for_request(name)
     assert (line["trace_id"], line["span_id"]) == (span.trace_id, span.id)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders
 
-from orderfood.answer_headers import AnswerHeaders
+from orderfood.api.answer_headers import AnswerHeaders
 
 NAMES = st.sampled_from(["Vary", "vary", "VARY", "ETag", "X-Request-ID", "content-type", "Allow"])
 STEPS = st.lists(

@@ -13,9 +13,9 @@ from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPServerRequest, Req
 from tornado.routing import PathMatches
 from tornado.web import RequestHandler
 
-from orderfood.app import ROUTES
-from orderfood.dispatch import PlainRequest, Route, Routes, new_request
-from orderfood.handlers import ApiHandler, NotFoundHandler
+from orderfood.api.dispatch import PlainRequest, Route, Routes, new_request
+from orderfood.api.endpoint import ApiHandler, NotFoundHandler
+from orderfood.api.routes import ROUTES
 from orderfood.server.connection import Address, Exchange
 from orderfood.server.heads import Head, RequestHeaders
 

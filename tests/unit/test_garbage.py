@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 
 from fixtures import read_fixtures
-from orderfood.app import build_app
-from orderfood.front import Front
-from orderfood.handlers import Context
+from orderfood.api.endpoint import Context
+from orderfood.api.front import Front
+from orderfood.api.routes import build_app
 from orderfood.observe.storage import ObservedStorage
 from orderfood.server.connection import Connection, HttpToolsServer, Limits
 from orderfood.settings import read_settings

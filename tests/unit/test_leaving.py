@@ -6,9 +6,9 @@ import asyncio
 from typing import cast
 
 from fixtures import read_fixtures
-from orderfood.app import build_app
-from orderfood.front import Front
-from orderfood.handlers import Context
+from orderfood.api.endpoint import Context
+from orderfood.api.front import Front
+from orderfood.api.routes import build_app
 from orderfood.observe.requests import RequestObserver
 from orderfood.server.connection import Connection, HttpToolsServer, Limits
 from orderfood.settings import read_settings

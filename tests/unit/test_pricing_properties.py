@@ -10,6 +10,7 @@ from math import floor
 from hypothesis import assume, given, strategies
 
 from fixtures.entries import MAX_PRICE, MAX_SUM
+from orderfood.api.wire import encode_product
 from orderfood.shop.coupons import least_items, round_half_up
 from orderfood.shop.errors import Unprocessable
 from orderfood.shop.pricing import (
@@ -21,7 +22,6 @@ from orderfood.shop.pricing import (
     price,
     resolve_lines,
 )
-from orderfood.wire import encode_product
 from storage.records import Coupon, CouponKind, OrderLine, Product
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)

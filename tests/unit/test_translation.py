@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 import asyncpg
 import pytest
 
-from orderfood.handlers import status_of
+from orderfood.api.endpoint import status_of
 from storage import postgres_errors, sqlite
 from storage.errors import (
     InvalidStorageURL,

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
-from orderfood.wire import Encoded, encode_bytes, encoded
+from orderfood.api.wire import Encoded, encode_bytes, encoded
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "

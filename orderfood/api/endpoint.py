@@ -24,15 +24,10 @@ from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
-from orderfood import contract, wire
-from orderfood.addresses import client_address
-from orderfood.answer_headers import AnswerHeaders, spelling
-from orderfood.media import check_media
-from orderfood.observe.logs import request_id as logged_request_id
-from orderfood.observe.requests import RequestObserver
-from orderfood.observe.shared import Shared
-from orderfood.ratelimit import Allowance, RateLimiter
-from orderfood.responses import (
+from orderfood.api import contract, wire
+from orderfood.api.addresses import client_address
+from orderfood.api.answer_headers import AnswerHeaders, spelling
+from orderfood.api.answers import (
     common_headers,
     has_current,
     http_date,
@@ -40,6 +35,12 @@ from orderfood.responses import (
     read_headers,
     request_id,
 )
+from orderfood.api.media import check_media
+from orderfood.api.ratelimit import Allowance, RateLimiter
+from orderfood.api.wire import Encoded
+from orderfood.observe.logs import request_id as logged_request_id
+from orderfood.observe.requests import RequestObserver
+from orderfood.observe.shared import Shared
 from orderfood.server.connection import SLICE, Exchange
 from orderfood.settings import Settings
 from orderfood.shop import errors
@@ -49,7 +50,6 @@ from orderfood.shop.errors import FieldError, InvalidRequest, Refusal, TooManyRe
 from orderfood.shop.orders import CREATE_ORDER, READ_ORDER, Shop
 from orderfood.shop.orderwatch import OrderWatch
 from orderfood.shop.pricing import parse_product_id
-from orderfood.wire import Encoded
 from storage import SCHEMA_VERSION
 from storage import errors as stored
 from storage.records import User

@@ -25,8 +25,8 @@ from tornado.httputil import (
 )
 from tornado.web import Application
 
-from orderfood.handlers import MAX_KEPT_BODY, ApiHandler
-from orderfood.responses import is_certainly_good
+from orderfood.api.answers import is_certainly_good
+from orderfood.api.endpoint import MAX_KEPT_BODY, ApiHandler
 from orderfood.server.connection import Exchange
 
 Route = tuple[type[ApiHandler], tuple[bytes, ...]]

@@ -8,8 +8,8 @@ import time
 from email.utils import formatdate
 from functools import lru_cache
 
+from orderfood.api.wire import JSON_TYPE, Encoded
 from orderfood.server.remembered import remembered
-from orderfood.wire import JSON_TYPE, Encoded
 
 EXPOSED_HEADERS = (
     "X-Request-ID, ETag, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"

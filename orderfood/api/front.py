@@ -22,9 +22,8 @@ from tornado.httputil import (
     ResponseStartLine,
 )
 
-from orderfood import handlers
-from orderfood.handlers import Context
-from orderfood.responses import (
+from orderfood.api import endpoint as handlers
+from orderfood.api.answers import (
     common_headers,
     has_current,
     http_date,
@@ -33,9 +32,10 @@ from orderfood.responses import (
     read_headers,
     request_id,
 )
+from orderfood.api.endpoint import Context
+from orderfood.api.wire import Encoded
 from orderfood.server.connection import SLICE, Exchange
 from orderfood.server.heads import RequestHeaders
-from orderfood.wire import Encoded
 
 if TYPE_CHECKING:
     from orderfood.observe.request_spans import RequestTracer

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 from tornado.web import Application, RequestHandler
 
-from orderfood import handlers
-from orderfood.dispatch import Dispatch, Route, Routes
-from orderfood.handlers import ApiHandler, Context
+from orderfood.api import endpoint as handlers
+from orderfood.api.dispatch import Dispatch, Route, Routes
+from orderfood.api.endpoint import ApiHandler, Context
 
 if TYPE_CHECKING:
     from orderfood.observe.request_spans import RequestTracer
