@@ -17,7 +17,7 @@ from orderfood.api.endpoint import Context
 from orderfood.api.front import Front
 from orderfood.api.ratelimit import RateLimiter
 from orderfood.api.routes import build_app
-from orderfood.couponfiles import coupon_codes
+from orderfood.couponfiles.watching import coupon_codes
 from orderfood.metrics_port import metrics_served, told
 from orderfood.observe.accesslog import AccessLog
 from orderfood.observe.logs import say

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings, strategies
 
 from fixtures import FixtureError
-from fixtures.codes import Progress, Sizes, Stopped, find_codes, list_coupon_files
+from orderfood.couponfiles import Progress, Sizes, Stopped, find_codes, list_coupon_files
 from tests.processes import ROOT
 
 TINY = Sizes(chunk=5, run=3, sample=2, part=4, odd_run=2, readers=2, sorters=2, in_memory=0)
@@ -432,7 +432,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from 
 PEAK = """
 import sys
 from pathlib import Path
-from fixtures.codes import find_codes
+from orderfood.couponfiles import find_codes
 files = [Path(name) for name in sys.argv[2:]]
 with find_codes(files, Path(sys.argv[1]), trusting=True) as codes:
     for line in Path("/proc/self/status").read_text().splitlines():

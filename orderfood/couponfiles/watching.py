@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fixtures import FixtureError, Fixtures
-from fixtures.codes import Progress, Stopped, find_codes
+from orderfood.couponfiles import Progress, Stopped, find_codes
 from orderfood.observe.logs import say
 from orderfood.settings import Settings, prefer_avx2
 
 if TYPE_CHECKING:
-    from fixtures.codes.result import Codes
+    from orderfood.couponfiles.result import Codes
 
 logger = logging.getLogger("coupon-files")
 
