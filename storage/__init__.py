@@ -23,11 +23,11 @@ def open_storage(url: str, *, pool_size: int = 10, wait_seconds: float = 30.0) -
 
         return MemoryStorage(url)
     if scheme == "sqlite":
-        from storage.sqlite import SQLiteStorage
+        from storage.sqlite.storage import SQLiteStorage
 
         return SQLiteStorage(url, wait_seconds=wait_seconds)
     if scheme in ("postgresql", "postgres"):
-        from storage.postgres import PostgresStorage
+        from storage.postgres.storage import PostgresStorage
 
         return PostgresStorage(url, pool_size=pool_size, wait_seconds=wait_seconds)
     raise InvalidStorageURL("a storage URL starts with memory://, sqlite:/// or postgresql://")

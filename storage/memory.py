@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from storage.base import MIGRATION_TIMEOUT, SCHEMA_VERSION, Approve, Storage, Watch
-from storage.catalogues import compare, fold_ascii, losses, normalized, unapproved, unwatched
 from storage.errors import (
     CouponUsedUp,
     InvalidStorageURL,
@@ -23,6 +22,7 @@ from storage.errors import (
     OrderNotCancellable,
     OrderNotFound,
 )
+from storage.loads import compare, fold_ascii, losses, normalized, unapproved, unwatched
 from storage.records import (
     AppliedMigration,
     Catalogue,

@@ -65,7 +65,7 @@ def contract() -> Encoded:
     """openapi.yaml as JSON."""
     import yaml  # slow to import, and needed only when somebody asks
 
-    text = files("orderfood").joinpath("openapi.yaml").read_text(encoding="utf-8")
+    text = files("orderfood.api").joinpath("openapi.yaml").read_text(encoding="utf-8")
     return encoded(json.dumps(yaml.safe_load(text), ensure_ascii=False))
 
 

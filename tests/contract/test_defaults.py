@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-import storage.postgres_connect
+import storage.postgres.connect
 from storage import Storage, open_storage
 from storage.errors import CouponUsedUp
 from storage.records import CouponLimits
@@ -124,7 +124,7 @@ async def test_a_load_is_more_patient_than_an_order(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of its statements may take long: it may write hundreds of thousands of rows."""
-    monkeypatch.setattr(storage.postgres_connect, "COMMAND_SECONDS", 0.5)
+    monkeypatch.setattr(storage.postgres.connect, "COMMAND_SECONDS", 0.5)
     async with Database(postgres_url).open() as store:
         for table in ("products", "users", "coupons", "api_keys"):
             await execute(

@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-import storage.postgres_connect
-import storage.postgres_notices
+import storage.postgres.connect
+import storage.postgres.notices
 from storage import Storage, open_storage
 from storage.batches import Batcher
 from storage.errors import InvalidStorageURL, StorageBusy, StorageError, StorageUnavailable
 from storage.records import Catalogue
-from storage.sqlite import SQLiteStorage
+from storage.sqlite.storage import SQLiteStorage
 from tests.contract.database import Database, new_catalogue, new_key, new_order
 from tests.postgres import PASSWORD, NamedServer, StartedServer, execute, free_port
 
@@ -163,7 +163,7 @@ async def test_a_database_that_is_read_only(
 async def test_a_statement_that_hangs_is_unavailable(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage.postgres_connect, "COMMAND_SECONDS", 0.3)
+    monkeypatch.setattr(storage.postgres.connect, "COMMAND_SECONDS", 0.3)
     async with Database(postgres_url).open() as store:
         other = await asyncpg.connect(postgres_url)
         async with other.transaction():
@@ -186,7 +186,7 @@ async def test_more_callers_than_connections(postgres_url: str) -> None:
 async def test_a_notice_comes_after_the_server_was_away(
     own_server: StartedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage.postgres_notices.Listener, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(storage.postgres.notices.Listener, "RETRY_SECONDS", 0.05)
     async with Database(own_server.create_database()).open() as store:
         waiting = asyncio.create_task(store.wait_for_notice())
         await asyncio.sleep(0.1)
@@ -317,7 +317,7 @@ async def test_a_file_that_is_locked_for_long(
         other.execute("ROLLBACK")
         await adding
         other.execute("BEGIN IMMEDIATE")
-        monkeypatch.setattr("storage.sqlite.ORDER_LOCK_SECONDS", 0.1)
+        monkeypatch.setattr("storage.sqlite.storage.ORDER_LOCK_SECONDS", 0.1)
         with pytest.raises(StorageUnavailable):
             await store.add_order(new_order())
         other.close()

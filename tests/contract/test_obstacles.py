@@ -15,7 +15,7 @@ import pytest
 from storage import Storage, open_storage
 from storage.errors import StorageUnavailable
 from storage.records import Obstacle
-from storage.sqlite import SQLiteStorage
+from storage.sqlite.storage import SQLiteStorage
 from tests.contract.database import Database, new_key, new_order
 from tests.contract.test_errors import no_file_may_grow
 from tests.postgres import NamedServer, StartedServer, execute

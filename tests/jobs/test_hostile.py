@@ -15,8 +15,8 @@ from fixtures import FixtureError, read_fixtures
 from orderfood.api.wire import parse_order
 from orderfood.settings import SettingsError, read_settings
 from storage.errors import InvalidStorageURL, StorageUnavailable
-from storage.postgres_connect import Connector
-from storage.postgres_url import read_url
+from storage.postgres.connect import Connector
+from storage.postgres.url import read_url
 from tests.jobs.jobs import copy_fixtures, read_entries, refusal, run_job, write_entries
 from tests.processes import command, environment
 

@@ -6,8 +6,8 @@ import pytest
 
 from storage import open_storage
 from storage.errors import InvalidStorageURL
-from storage.postgres_connect import find_password
-from storage.postgres_url import OPTIONS, Target, read_url
+from storage.postgres.connect import find_password
+from storage.postgres.url import OPTIONS, Target, read_url
 
 HOST = "postgresql://me:secret@db.example/shop"
 

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from storage.statements import split
+from storage.sqlite.statements import split
 
 TRIGGER = """CREATE TRIGGER t AFTER INSERT ON a BEGIN
     DELETE FROM b; DELETE FROM c;

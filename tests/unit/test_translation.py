@@ -11,7 +11,6 @@ import asyncpg
 import pytest
 
 from orderfood.api.endpoint import status_of
-from storage import postgres_errors, sqlite
 from storage.errors import (
     InvalidStorageURL,
     OrderExists,
@@ -20,6 +19,8 @@ from storage.errors import (
     StorageUnavailable,
     ValueRejected,
 )
+from storage.postgres import errors as postgres_errors
+from storage.sqlite import storage as sqlite
 
 Translate = Callable[[], AbstractContextManager[None]]
 

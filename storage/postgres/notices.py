@@ -8,7 +8,7 @@ from contextlib import suppress
 import asyncpg
 
 from storage.errors import StorageError
-from storage.postgres_connect import CONNECT_SECONDS, Connector
+from storage.postgres.connect import CONNECT_SECONDS, Connector
 
 CHANNEL = "orderfood_catalogue"
 """Where a load says that it has changed the catalogue."""

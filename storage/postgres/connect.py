@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 
 from storage.errors import StorageUnavailable
-from storage.postgres_url import Target, read_url
+from storage.postgres.url import Target, read_url
 
 CONNECT_SECONDS = 5.0
 """How long one attempt to connect, or to get a connection out of the pool, may take."""

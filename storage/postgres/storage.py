@@ -27,17 +27,6 @@ import asyncpg
 
 from storage.base import MIGRATION_TIMEOUT, Approve, Storage, Watch
 from storage.batches import Batcher, together_or_alone
-from storage.catalogues import (
-    CatalogueDifference,
-    CodeReader,
-    CodesFailed,
-    Difference,
-    compare,
-    losses,
-    normalized,
-    unapproved,
-    unwatched,
-)
 from storage.errors import (
     CouponUsedUp,
     IdempotencyConflict,
@@ -49,8 +38,19 @@ from storage.errors import (
     StorageError,
     StorageUnavailable,
 )
-from storage.postgres_connect import CONNECT_SECONDS, Connector
-from storage.postgres_errors import (
+from storage.loads import (
+    CatalogueDifference,
+    CodeReader,
+    CodesFailed,
+    Difference,
+    compare,
+    losses,
+    normalized,
+    unapproved,
+    unwatched,
+)
+from storage.postgres.connect import CONNECT_SECONDS, Connector
+from storage.postgres.errors import (
     ConnectionSpent,
     Hopeless,
     Interrupted,
@@ -60,7 +60,7 @@ from storage.postgres_errors import (
     driver_errors,
     statement_errors,
 )
-from storage.postgres_notices import CHANNEL, Listener
+from storage.postgres.notices import CHANNEL, Listener
 from storage.records import (
     ApiKey,
     AppliedMigration,

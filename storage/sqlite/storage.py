@@ -28,17 +28,6 @@ import aiosqlite
 
 from storage.base import MIGRATION_TIMEOUT, Approve, Storage, Watch
 from storage.batches import Batcher, together_or_alone
-from storage.catalogues import (
-    CatalogueDifference,
-    CodeReader,
-    CodesFailed,
-    Difference,
-    compare,
-    losses,
-    normalized,
-    unapproved,
-    unwatched,
-)
 from storage.errors import (
     CouponUsedUp,
     IdempotencyConflict,
@@ -53,6 +42,17 @@ from storage.errors import (
     StorageError,
     StorageUnavailable,
     ValueRejected,
+)
+from storage.loads import (
+    CatalogueDifference,
+    CodeReader,
+    CodesFailed,
+    Difference,
+    compare,
+    losses,
+    normalized,
+    unapproved,
+    unwatched,
 )
 from storage.records import (
     ApiKey,
@@ -86,7 +86,7 @@ from storage.rows import (
     write_coupon,
     write_details,
 )
-from storage.statements import split
+from storage.sqlite.statements import split
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
