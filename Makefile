@@ -15,7 +15,7 @@ run: $(VENV)/run
 
 # the same with a real Jaeger and Prometheus beside it, where their programs are on the PATH
 observe: $(VENV)/run
-	@exec $(BIN)/python -m scripts.observe
+	@exec $(BIN)/python -m rig.observe
 
 # what observability costs: CPU per request with and without
 bench-overhead: $(VENV)/test

@@ -24,8 +24,8 @@ from benchmarks.services import (
     running,
     wait_until_it_answers,
 )
-from tests.postgres import free_port
-from tests.processes import prepare, run
+from rig.postgres import free_port
+from rig.processes import prepare, run
 
 READERS = 58
 WRITERS = 6

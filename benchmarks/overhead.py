@@ -22,8 +22,8 @@ from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
-from tests.observe.jaeger import running_jaeger
-from tests.processes import RunningServer, prepare, serving
+from rig.jaeger import running_jaeger
+from rig.processes import RunningServer, prepare, serving
 
 CONNECTIONS = 16
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.results import Results, beside_rows, goals
 from benchmarks.services import FASTAPI, STOCK
-from tests.processes import ROOT
+from rig.processes import ROOT
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 PLOT = ROOT / "docs" / "benchmarks.svg"

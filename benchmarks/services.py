@@ -24,8 +24,8 @@ import asyncpg
 
 from benchmarks.load import SCENARIOS, Target
 from benchmarks.tracing import collector
-from tests.postgres import NamedServer, StartedServer, free_port, open_server
-from tests.processes import ROOT, environment, prepare
+from rig.postgres import NamedServer, StartedServer, free_port, open_server
+from rig.processes import ROOT, environment, prepare
 
 START_SECONDS = 30.0
 BACKENDS = ("memory", "sqlite", "postgres")

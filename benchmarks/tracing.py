@@ -16,8 +16,8 @@ from pathlib import Path
 
 from tornado.web import Application, RequestHandler
 
-from tests.postgres import free_port
-from tests.processes import ROOT
+from rig.postgres import free_port
+from rig.processes import ROOT
 
 CONFIG = """
 service:

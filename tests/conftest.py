@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from tornado.ioloop import IOLoop
 
-from tests.postgres import NamedServer, NoPostgres, open_server
+from rig.postgres import NamedServer, NoPostgres, open_server
 
 BACKENDS = os.environ.get("ORDERFOOD_TEST_BACKENDS", "memory,sqlite,postgres").split(",")
 """Which backends the tests run on: a comma-separated part of memory, sqlite and postgres."""

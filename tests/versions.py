@@ -7,8 +7,8 @@ import re
 import shutil
 from pathlib import Path
 
+from rig.processes import ROOT
 from storage import SCHEMA_VERSION
-from tests.processes import ROOT
 
 EXPAND = "ALTER TABLE orders ADD COLUMN gift_note text;\n"
 """What a first, expanding step looks like: the code of today neither reads nor writes it."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from rig.processes import RunningServer, prepare, serving
 from tests.api.client import Client, connect
 from tests.conftest import AGAIN, BACKENDS
-from tests.processes import RunningServer, prepare, serving
 
 
 @pytest.fixture(scope="session", params=BACKENDS)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from rig.processes import RunningServer, serving
 from tests.cost import cpu_seconds
-from tests.processes import RunningServer, serving
 
 SIZE = 14_000
 """Nearly all that a head may hold."""

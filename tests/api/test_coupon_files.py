@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from rig.processes import RunningServer, prepare, run, serving
 from tests.api.client import KEY, Answer, Client, connect
-from tests.processes import RunningServer, prepare, run, serving
 
 QUALIFY = [
     "HAPPYHRS", "FIFTYOFF", "BIRTHDAY", "BUYGETON", "SIXTYOFF", "FREEZAAA", "GNULINUX", "OVER9000",

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from rig.postgres import NoPostgres, StartedServer, execute, run
+from rig.processes import PATIENCE, RunningServer, prepare, serving
 from tests.api.client import KEY, Client, connect
 from tests.conftest import BACKENDS
-from tests.postgres import NoPostgres, StartedServer, execute, run
-from tests.processes import PATIENCE, RunningServer, prepare, serving
 from tests.proxy import Proxy, proxy_before
 
 ORDER = {"items": [{"productId": "1", "quantity": 1}]}

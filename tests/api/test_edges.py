@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from orderfood.shop.orders import hash_key
+from rig.processes import PATIENCE, RunningServer, prepare, run, serving
 from tests.api.client import KEY, connect
 from tests.api.proxy import StrictProxy
 from tests.api.test_front import resident, talk
-from tests.processes import PATIENCE, RunningServer, prepare, run, serving
 
 BODY = b'{"items": [{"productId": "1", "quantity": 1}]}'
 POST = b"POST /api/order HTTP/1.1\r\nHost: x\r\napi_key: apitest\r\n"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from rig.processes import PATIENCE, RunningServer, command, environment, serving
 from tests.api.client import KEY, Client, connect
 from tests.api.test_protocol import head, read_answer, socket_to
-from tests.processes import PATIENCE, RunningServer, command, environment, serving
 
 BODY = b'{"items": [{"productId": "1", "quantity": 1}]}'
 
@@ -176,7 +176,7 @@ def test_no_schema_names_the_command_to_run(fresh_url: str) -> None:
 
 
 def test_a_store_without_a_menu_is_healthy_and_not_ready(fresh_url: str) -> None:
-    from tests.processes import run
+    from rig.processes import run
 
     if fresh_url == "memory://":
         pytest.skip("memory:// always has its fixtures")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rig.processes import RunningServer, run, serving
 from tests.api.client import KEY, Client, connect
-from tests.processes import RunningServer, run, serving
 
 BASKET = {
     "items": [{"productId": "1", "quantity": 2}, {"productId": "3", "quantity": 1}],

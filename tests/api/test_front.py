@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from rig.processes import PATIENCE, RunningServer, serving
 from tests.api.client import KEY, Answer, connect
 from tests.api.test_protocol import socket_to
-from tests.processes import PATIENCE, RunningServer, serving
 
 READS = ("/api/product", "/api/product/", "/api/product/3", "/api/product/10?x=1")
 

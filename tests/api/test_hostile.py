@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from rig.processes import RunningServer, prepare, run, serving
 from tests.api.test_edges import (
     BODY,
     GET,
@@ -32,7 +33,6 @@ from tests.api.test_edges import (
     statuses,
 )
 from tests.api.test_front import resident, talk
-from tests.processes import RunningServer, prepare, run, serving
 
 
 @pytest.fixture(scope="module", params=SERVERS)

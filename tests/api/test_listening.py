@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
+from rig.processes import PATIENCE, RunningServer, prepare, serving
 from tests.api.client import connect
-from tests.processes import PATIENCE, RunningServer, prepare, serving
 
 SERVERS = pytest.mark.parametrize("http_server", ["httptools", "tornado"])
 REQUEST = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"

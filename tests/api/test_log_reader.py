@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from rig.processes import PATIENCE, command, environment
 from tests.api.client import connect
-from tests.processes import PATIENCE, command, environment
 
 LONG = "x" * 128
 

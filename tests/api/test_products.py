@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import fixtures
+from rig.processes import prepare, serving
 from tests.api.client import KEY, Client, connect
-from tests.processes import prepare, serving
 
 MENU = json.loads((Path(fixtures.__file__).parent / "products.json").read_text())
 

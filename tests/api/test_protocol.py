@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from rig.processes import RunningServer, serving
 from tests.api.client import KEY, Client, connect
-from tests.processes import RunningServer, serving
 
 BODY = {"items": [{"productId": "1", "quantity": 1}]}
 ORDER = "/api/order/00000000-0000-4000-8000-00000000ffff"

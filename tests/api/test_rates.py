@@ -10,8 +10,8 @@ import pytest
 from limits import parse
 
 from orderfood.api.ratelimit import RateLimiter
+from rig.processes import serving
 from tests.api.client import KEY, Client, connect
-from tests.processes import serving
 
 BODY = {"items": [{"productId": "1", "quantity": 1}]}
 GUESS = {**BODY, "couponCode": "NOSUCHCODE"}

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from rig.processes import PATIENCE, RunningServer, prepare, run, serving
 from tests.api.client import KEY, connect
-from tests.processes import PATIENCE, RunningServer, prepare, run, serving
 
 Load = Callable[[Path], None]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from rig.processes import RunningServer, prepare, run, serving
 from tests.api.client import KEY, connect
-from tests.processes import RunningServer, prepare, run, serving
 
 KEYS, RETRIES, CLIENTS = 500, 4, 16
 

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from rig.pgbouncer import pgbouncer_before, through
+from rig.postgres import NamedServer, find_binaries, unprivileged_user
+from rig.processes import PATIENCE, prepare, run, serving
 from storage import SCHEMA_VERSION
 from tests.api.client import KEY, Client, connect
-from tests.pgbouncer import pgbouncer_before, through
-from tests.postgres import NamedServer, find_binaries, unprivileged_user
-from tests.processes import PATIENCE, prepare, run, serving
 from tests.versions import EXPAND, add_migration, copy_tree
 
 BASKET = {"items": [{"productId": "1", "quantity": 2}], "couponCode": "SAVE10"}

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.processes import ROOT, RunningServer
+from rig.processes import ROOT, RunningServer
 
 SMOKE = ROOT / "scripts" / "smoke.sh"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from rig.processes import PATIENCE, RunningServer, prepare, run, serving
 from tests.api.client import KEY, connect
-from tests.processes import PATIENCE, RunningServer, prepare, run, serving
 
 BODY = {"items": [{"productId": "1", "quantity": 1}]}
 

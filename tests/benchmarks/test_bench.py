@@ -20,7 +20,7 @@ from benchmarks.measure import check_growth, measure
 from benchmarks.menu import FIXTURES, TOTAL
 from benchmarks.services import Service, Stage
 from benchmarks.soak import judge
-from tests.processes import ROOT
+from rig.processes import ROOT
 
 needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="the program wrk is missing")
 

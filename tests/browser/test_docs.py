@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.processes import RunningServer, serving
+from rig.processes import RunningServer, serving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

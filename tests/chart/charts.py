@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tests.processes import ROOT
+from rig.processes import ROOT
 
 CHARTS = ROOT / "chart"
 NAMES = ("order-food", "database-load", "postgres")

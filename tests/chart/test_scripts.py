@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT
+from rig.processes import ROOT
 
 SHELL = ("bash", "env", "cat", "dirname", "sed", "grep", "git")
 ANSWERS = {

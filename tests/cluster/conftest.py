@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from rig.processes import ROOT
 from tests.cluster import kube
 from tests.cluster.jaeger import Jaeger, start_jaeger
 from tests.cluster.stream import Stream
 from tests.cluster.timeline import Timeline, Watch, draw
-from tests.processes import ROOT
 
 PICTURE = ROOT / "docs" / "cluster-timeline.svg"
 

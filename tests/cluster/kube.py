@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.processes import ROOT
+from rig.processes import ROOT
 
 T = TypeVar("T")
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from orderfood.settings import describe_settings
+from rig.processes import ROOT
 from tests.cluster import kube
 from tests.cluster.jaeger import Jaeger
 from tests.cluster.kube import kubectl, wait_until
 from tests.cluster.stream import Sample, Stream
 from tests.cluster.timeline import Timeline
-from tests.processes import ROOT
 from tests.versions import BROKEN, EXPAND, add_migration, copy_tree
 
 MENU = json.loads((ROOT / "fixtures" / "products.json").read_text())

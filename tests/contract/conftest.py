@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from rig.postgres import NoPostgres, StartedServer
 from tests.conftest import BACKENDS
 from tests.contract.database import Database
-from tests.postgres import NoPostgres, StartedServer
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from rig.postgres import NamedServer, StartedServer, execute, run
 from storage import open_storage
 from storage.errors import StorageUnavailable
 from tests.contract.database import Database, new_order
-from tests.postgres import NamedServer, StartedServer, execute, run
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ import asyncpg
 import pytest
 
 import storage.postgres.connect
+from rig.postgres import execute
 from storage import Storage, open_storage
 from storage.errors import CouponUsedUp
 from storage.records import CouponLimits
 from tests.contract.database import Database, new_catalogue, new_key, new_order
-from tests.postgres import execute
 
 PROCESSES = 4
 

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+from rig.postgres import StartedServer
 from storage import Storage
 from storage.errors import CouponUsedUp
 from storage.records import CouponLimits
 from tests.contract.database import Database, new_catalogue, new_key, new_order
-from tests.postgres import StartedServer
 
 ENOUGH = 300
 

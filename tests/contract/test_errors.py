@@ -19,13 +19,13 @@ import pytest
 
 import storage.postgres.connect
 import storage.postgres.notices
+from rig.postgres import PASSWORD, NamedServer, StartedServer, execute, free_port
 from storage import Storage, open_storage
 from storage.batches import Batcher
 from storage.errors import InvalidStorageURL, StorageBusy, StorageError, StorageUnavailable
 from storage.records import Catalogue
 from storage.sqlite.storage import SQLiteStorage
 from tests.contract.database import Database, new_catalogue, new_key, new_order
-from tests.postgres import PASSWORD, NamedServer, StartedServer, execute, free_port
 
 NOBODY = 65534
 

@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from rig.postgres import NamedServer, StartedServer, execute
 from storage import Storage, open_storage
 from storage.errors import StorageUnavailable
 from storage.records import Obstacle
 from storage.sqlite.storage import SQLiteStorage
 from tests.contract.database import Database, new_key, new_order
 from tests.contract.test_errors import no_file_may_grow
-from tests.postgres import NamedServer, StartedServer, execute
 
 
 async def obstructed(storage: Storage, obstacle: Obstacle) -> None:

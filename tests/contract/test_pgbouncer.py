@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from rig.pgbouncer import pgbouncer_before, through
+from rig.postgres import NamedServer
 from tests.contract.test_catalogue import *  # noqa: F403
 from tests.contract.test_coupons import *  # noqa: F403
 from tests.contract.test_idempotency import *  # noqa: F403
 from tests.contract.test_migrations import *  # noqa: F403
 from tests.contract.test_orders import *  # noqa: F403
-from tests.pgbouncer import pgbouncer_before, through
-from tests.postgres import NamedServer
 
 # behind a pooler notices never come; tests/api/test_scaling.py shows that the probe is enough
 del globals()["test_a_notice_comes_with_a_change"]

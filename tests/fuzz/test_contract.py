@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from rig.processes import RunningServer, prepare, serving
 from tests.conftest import BACKENDS
-from tests.processes import RunningServer, prepare, serving
 
 CONFIG = Path(__file__).parent / "schemathesis.toml"
 EXAMPLES = int(os.environ.get("ORDERFOOD_FUZZ_EXAMPLES", "60"))

@@ -12,10 +12,10 @@ import struct
 
 import pytest
 
+from rig.processes import PATIENCE, RunningServer, prepare, serving
 from tests.api.client import connect
 from tests.api.test_front import resident
 from tests.fuzz.mutations import pieces, stream
-from tests.processes import PATIENCE, RunningServer, prepare, serving
 
 SECONDS = float(os.environ.get("ORDERFOOD_FUZZ_SECONDS", "10"))
 """How long each of the two servers is talked to; make fuzz takes longer."""

@@ -8,9 +8,9 @@ import sys
 
 from migrations import read_migrations
 from orderfood.settings import describe_settings
-from scripts.settings_table import documented_table, settings_table
+from rig.processes import MODULES, ROOT, run
+from rig.settings_table import documented_table, settings_table
 from storage import SCHEMA_VERSION
-from tests.processes import MODULES, ROOT, run
 
 
 def test_imports_point_right() -> None:
@@ -35,7 +35,7 @@ BACKENDS = ("sqlite", "postgresql")
 
 def test_the_readme_documents_every_setting() -> None:
     table = documented_table((ROOT / "README.md").read_text())
-    assert table == settings_table(), "python -m scripts.settings_table writes it"
+    assert table == settings_table(), "python -m rig.settings_table writes it"
 
 
 def test_every_program_tells_its_settings_and_its_version() -> None:

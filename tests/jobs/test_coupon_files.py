@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from rig.processes import PATIENCE
 from storage import open_storage
 from tests.jobs.jobs import (
     SOURCE,
@@ -29,7 +30,6 @@ from tests.jobs.jobs import (
     run_well,
     start_job,
 )
-from tests.processes import PATIENCE
 
 OLD = "HAPPYHRS"
 

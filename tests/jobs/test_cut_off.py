@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from rig.processes import serving
 from tests.jobs.jobs import run_job
-from tests.processes import serving
 from tests.proxy import Proxy, once, proxy_before
 
 FIRST = b"schema_migrations"

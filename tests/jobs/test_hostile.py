@@ -14,11 +14,11 @@ import pytest
 from fixtures import FixtureError, read_fixtures
 from orderfood.api.wire import parse_order
 from orderfood.settings import SettingsError, read_settings
+from rig.processes import command, environment
 from storage.errors import InvalidStorageURL, StorageUnavailable
 from storage.postgres.connect import Connector
 from storage.postgres.url import read_url
 from tests.jobs.jobs import copy_fixtures, read_entries, refusal, run_job, write_entries
-from tests.processes import command, environment
 
 CODES = [f"CODE{number:05d}" for number in range(200)]
 TEXT = "".join(f"{code}\n" for code in CODES)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import read_fixtures
+from rig.processes import PATIENCE
 from storage import SCHEMA_VERSION, open_storage
 from tests.jobs.jobs import (
     PACKAGED,
@@ -26,7 +27,6 @@ from tests.jobs.jobs import (
     start_job,
     write_entries,
 )
-from tests.processes import PATIENCE
 
 
 def counts(lines: list[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 
 from orderfood.settings import otel_variables, pass_over_nonsense, read_settings
-from tests.processes import MODULES, PATIENCE, command, environment, run, serving
+from rig.processes import MODULES, PATIENCE, command, environment, run, serving
 
 NAMES = [
     *otel_variables._CHECKS,

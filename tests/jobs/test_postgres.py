@@ -9,8 +9,8 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from fixtures import read_fixtures
+from rig.postgres import NamedServer, StartedServer
 from tests.jobs.jobs import PACKAGED, finish, read_catalogue, refusal, run_job, start_job
-from tests.postgres import NamedServer, StartedServer
 
 LATE_SECONDS = 10
 

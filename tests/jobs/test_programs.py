@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from orderfood.settings import describe_settings
+from rig.processes import PATIENCE
 from tests.jobs.jobs import finish, refusal, run_job, run_well, start_into, start_job
-from tests.processes import PATIENCE
 
 NAMES = {"migrate": "database-migration", "load": "database-load"}
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from rig.jaeger import Jaeger, running_jaeger
 from tests.api.conftest import backend, database
-from tests.observe.jaeger import Jaeger, running_jaeger
 
 __all__ = ["backend", "database"]
 

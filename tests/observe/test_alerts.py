@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.observe.prometheus import promtool
-from tests.processes import ROOT
+from rig.processes import ROOT
+from rig.prometheus import promtool
 
 RULES = ROOT / "chart/order-food/files/alerts.yaml"
 UNIT_TESTS = ROOT / "tests/observe/alerts_test.yaml"

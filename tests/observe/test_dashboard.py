@@ -16,9 +16,9 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from rig.processes import ROOT, RunningServer, prepare, serving
+from rig.prometheus import Prometheus, running_prometheus
 from tests.api.client import KEY, connect
-from tests.observe.prometheus import Prometheus, running_prometheus
-from tests.processes import ROOT, RunningServer, prepare, serving
 
 PATH = ROOT / "chart/order-food/files/dashboards/orderfood.json"
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}

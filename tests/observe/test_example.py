@@ -6,8 +6,8 @@ import re
 import subprocess
 import sys
 
-from tests.observe.jaeger import Jaeger
-from tests.processes import ROOT, environment
+from rig.jaeger import Jaeger
+from rig.processes import ROOT, environment
 
 AROUND = """
 from orderfood.settings import read_settings

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from migrations import read_migrations
+from rig.jaeger import Jaeger, Span
+from rig.processes import ROOT, command, environment, run
 from tests.jobs.jobs import copy_fixtures, write_entries
-from tests.observe.jaeger import Jaeger, Span
-from tests.processes import ROOT, command, environment, run
 
 MIGRATION, LOAD = "database-migration", "database-load"
 PARTS = ["readCoupons", "loadCoupons", "loadProducts", "loadUsers", "loadOrders"]

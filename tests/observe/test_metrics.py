@@ -11,11 +11,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from orderfood.observe.metrics import OPERATIONS, REFUSALS
+from rig.processes import ROOT, RunningServer, serving
+from rig.prometheus import promtool, running_prometheus
 from storage import Storage
 from tests.api.client import KEY, Client, connect
 from tests.api.test_protocol import head, socket_to
-from tests.observe.prometheus import promtool, running_prometheus
-from tests.processes import ROOT, RunningServer, serving
 
 FAMILIES = {
     "http_server_requests",

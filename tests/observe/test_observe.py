@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.observe.jaeger import lasting_port
-from tests.processes import PATIENCE, ROOT, environment
+from rig.jaeger import lasting_port
+from rig.processes import PATIENCE, ROOT, environment
 
 
 def get(url: str) -> Any:
@@ -44,7 +44,7 @@ def test_all_of_it_is_there_and_then_gone(tmp_path: Path) -> None:
     settings = environment(STORAGE_URL=f"sqlite:///{tmp_path}/observe.db", PORT=port)
     del settings["JAEGER_ENDPOINT"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "scripts.observe"],
+        [sys.executable, "-m", "rig.observe"],
         env={**settings, "OTEL_BSP_SCHEDULE_DELAY": "100", "LOG_FORMAT": "text"},
         cwd=ROOT,
         stdout=subprocess.PIPE,

@@ -6,10 +6,10 @@ from functools import partial
 
 import pytest
 
+from rig.processes import serving
 from tests.api.client import KEY, connect
 from tests.api.test_protocol import head, socket_to
 from tests.observe.collector import running_collector
-from tests.processes import serving
 
 BODY = {"items": [{"productId": "1", "quantity": 2}]}
 TRUSTED = {"TRUSTED_PROXIES": "127.0.0.0/8"}

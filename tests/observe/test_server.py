@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from rig.jaeger import Jaeger, Span, running_jaeger
+from rig.processes import PATIENCE, RunningServer, prepare, serving
 from tests.api.client import KEY, Client, connect
 from tests.api.test_protocol import head, socket_to
-from tests.observe.jaeger import Jaeger, Span, running_jaeger
-from tests.processes import PATIENCE, RunningServer, prepare, serving
 
 SERVICE = "order-food"
 SOON = {"OTEL_BSP_SCHEDULE_DELAY": 50}

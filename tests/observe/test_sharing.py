@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from rig.processes import RunningServer, run, serving
 from tests.api.client import KEY, connect
 from tests.cost import cpu_seconds
-from tests.processes import RunningServer, run, serving
 
 BODY = {"items": [{"productId": "1", "quantity": 1}]}
 

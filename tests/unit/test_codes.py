@@ -19,7 +19,7 @@ from hypothesis import given, settings, strategies
 
 from fixtures import FixtureError
 from orderfood.couponfiles import Progress, Sizes, Stopped, find_codes, list_coupon_files
-from tests.processes import ROOT
+from rig.processes import ROOT
 
 TINY = Sizes(chunk=5, run=3, sample=2, part=4, odd_run=2, readers=2, sorters=2, in_memory=0)
 """With these a file of a few lines crosses every edge there is."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from orderfood.observe.logwriter import PORTION, QueueWriter
-from tests.processes import PATIENCE
+from rig.processes import PATIENCE
 
 LINE = "x" * 99 + "\n"
 

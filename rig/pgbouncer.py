@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from tests.postgres import START_SECONDS, free_port, unprivileged_user
+from rig.postgres import START_SECONDS, free_port, unprivileged_user
 
 CONFIGURATION = """
 [databases]

@@ -46,7 +46,7 @@ def main() -> int:
         addresses |= stack.enter_context(jaeger())
         addresses |= stack.enter_context(prometheus(settings))
         for program in ("scripts.migrate", "scripts.load"):
-            subprocess.run([sys.executable, "-m", program], check=True)  # noqa: S603
+            subprocess.run([sys.executable, "-m", program], check=True)
         for name, address in addresses.items():
             print(f"{name:<10} {address}", flush=True)
         return serve()
@@ -55,7 +55,7 @@ def main() -> int:
 def serve() -> int:
     """Ctrl-C is passed on, once: order-food ends at once when it comes twice."""
     command = [sys.executable, "-m", "orderfood"]
-    process = subprocess.Popen(command, start_new_session=True)  # noqa: S603  # ours
+    process = subprocess.Popen(command, start_new_session=True)  # ours
     while True:
         try:
             return process.wait()
@@ -103,7 +103,7 @@ def running(command: list[str], url: str) -> Iterator[bool]:
         yield False
         return
     quiet = subprocess.DEVNULL
-    process = subprocess.Popen(  # noqa: S603  # ours
+    process = subprocess.Popen(  # ours
         command, stdout=quiet, stderr=quiet, start_new_session=True
     )
     try:
@@ -129,7 +129,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 def answers(url: str) -> bool:
     """Whether somebody answers there with 200."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  # ours
+        with urllib.request.urlopen(url, timeout=2) as answer:  # ours
             return bool(answer.status == 200)
     except OSError:
         return False

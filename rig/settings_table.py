@@ -1,4 +1,4 @@
-"""Writes the settings into the README's table: `python -m scripts.settings_table`."""
+"""Writes the settings into the README's table: `python -m rig.settings_table`."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.observe.jaeger import lasting_port
-from tests.processes import PATIENCE
+from rig.jaeger import lasting_port
+from rig.processes import PATIENCE
 
 CONFIG = """
 global: {{scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 1s}}

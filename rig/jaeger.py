@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes import PATIENCE
+from rig.processes import PATIENCE
 
 CONFIG = """
 service:
