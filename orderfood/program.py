@@ -24,8 +24,6 @@ from typing import Any
 from orderfood.observe.logs import (
     close_logs,
     configure_logging,
-    hide_passwords,
-    mask_url,
     say,
     write_last_line,
 )
@@ -38,6 +36,7 @@ from orderfood.settings import (
     package_version,
     read_settings,
 )
+from orderfood.settings.secrets import hide_passwords, mask_url
 from orderfood.signals import ending_signals, pass_over_endings, pass_over_signals
 from storage import SCHEMA_VERSION, Storage, open_storage
 from storage.errors import InvalidStorageURL, SchemaOutdated, StorageError

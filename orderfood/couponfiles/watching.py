@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fixtures import FixtureError, Fixtures
-from orderfood.couponfiles import Progress, Stopped, find_codes
+from orderfood.couponfiles import Progress, Stopped, find_codes, prefer_avx2
 from orderfood.observe.logs import say
-from orderfood.settings import Settings, prefer_avx2
+from orderfood.settings import Settings
 
 if TYPE_CHECKING:
     from orderfood.couponfiles.result import Codes

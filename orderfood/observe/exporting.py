@@ -22,8 +22,8 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanKind, TraceState
 from opentelemetry.util.types import Attributes
 
-from orderfood.observe.logs import hide_passwords, mask_url
 from orderfood.settings import Settings
+from orderfood.settings.secrets import hide_passwords, mask_url
 
 logger = logging.getLogger(__name__)
 

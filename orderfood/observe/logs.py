@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -15,28 +14,14 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 
 from orderfood.observe.logwriter import LineWriter, writer_to
-from orderfood.settings import LogFormat, Settings, mask_url
-
-__all__ = [
-    "add_log_context",
-    "close_logs",
-    "configure_logging",
-    "hide_passwords",
-    "log_writer",
-    "mask_url",
-    "request_id",
-    "say",
-    "write_last_line",
-]
+from orderfood.settings import LogFormat, Settings
+from orderfood.settings.secrets import hide_passwords
 
 logger = logging.getLogger(__name__)
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The request that is worked on, if it is one: every line that is logged meanwhile has it."""
 
-
-MAX_MESSAGE = 4096
-"""Characters of a message that are logged."""
 
 MAX_TRACEBACK = 64 * 1024
 """As many of a traceback, whose end tells the most."""
@@ -127,37 +112,6 @@ def say(logger: logging.Logger, message: str, **fields: object) -> None:
         logger.name, logging.INFO, "", 0, message, (), None, func=None, extra=extra
     )
     logger.handle(record)
-
-
-def hide_passwords(text: str, most: int = MAX_MESSAGE) -> str:
-    """``text`` with the passwords of the URLs in it masked: drivers like to quote what they were
-    given. For a text that is nothing but a URL there is the stricter :func:`mask_url`.
-
-    At most ``most`` characters of it, for a client may have a hand in it; where that cuts a URL,
-    its password is masked to the end.
-    """
-    if len(text) > most:
-        return f"{_masked(text[:most] + '@')[:-1]}… ({len(text) - most} more characters)"
-    return _masked(text)
-
-
-def _masked(text: str) -> str:
-    if "://" not in text:
-        return text
-    return _WORD.sub(lambda word: _masked_word(word[0]), text)
-
-
-def _masked_word(word: str) -> str:
-    """The password of the first URL in it that has one, and all that follows as far as the last @:
-    a password may hold anything."""
-    at = word.rfind("@")
-    slashes = word.find("://", 1, at) if at > 0 else -1
-    while slashes >= 0:
-        user = _USER.match(word, slashes + 3, at)
-        if user is not None:
-            return f"{word[: user.end()]}***{word[at:]}"
-        slashes = word.find("://", slashes + 3, at)
-    return word
 
 
 def add_log_context(provider: Callable[[], Mapping[str, str]]) -> None:
@@ -267,9 +221,6 @@ def _text(value: object) -> str:
     text = str(value)
     return text if text.isprintable() and " " not in text else json.dumps(value, default=str)
 
-
-_WORD = re.compile(r"\S+")
-_USER = re.compile(r"[^:/@]*:")
 
 _UNSEEN = (
     *range(32),

@@ -14,8 +14,9 @@ from contextvars import Context as ContextVars
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from orderfood.observe.logs import MAX_TRACEBACK, add_log_context, hide_passwords
+from orderfood.observe.logs import MAX_TRACEBACK, add_log_context
 from orderfood.settings import Settings, pass_over_nonsense
+from orderfood.settings.secrets import hide_passwords
 
 _nonsense = pass_over_nonsense()  # the API reads its variables when it is imported
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from orderfood.observe.logs import configure_logging, hide_passwords, mask_url, say
+from orderfood.observe.logs import configure_logging, say
 from orderfood.settings import read_settings
+from orderfood.settings.secrets import hide_passwords, mask_url
 
 logger = logging.getLogger("orderfood.test")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,9 @@ from orderfood.settings import (
     Settings,
     SettingsError,
     describe_settings,
-    mask_url,
     read_settings,
 )
+from orderfood.settings.secrets import mask_url
 
 
 def test_defaults_are_those_of_the_table() -> None:
@@ -62,15 +63,30 @@ def test_where_spans_go(environ: dict[str, str], exporter: str) -> None:
     assert read_settings(environ).span_exporter == exporter
 
 
-def test_every_field_is_described_and_every_description_is_a_field() -> None:
+def test_every_field_is_a_setting_or_says_what_it_follows_from() -> None:
     described = {name.lower() for name, _, _ in describe_settings()}
-    derived = {
-        "span_exporter",
-        "propagators",
-        "jaeger_is_assumed",
-        "metrics_folder",
-    }  # from variables that are not ours
+    derived = {f.name for f in fields(Settings) if "derive" in f.metadata}
     assert described | derived == set(Settings.__dataclass_fields__)
+    assert derived == {"span_exporter", "propagators", "jaeger_is_assumed", "metrics_folder"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "port"),
+    [
+        ({"METRICS_PORT": "9000"}, 9000),
+        ({"METRICS_PORT": "9000", "ENABLE_METRICS": "false"}, None),
+        ({"METRICS_PORT": "8080"}, None),
+        ({"METRICS_PORT": "0", "PORT": "0"}, 0),
+        ({}, None),
+    ],
+)
+def test_a_setting_may_depend_on_those_above_it(environ: dict[str, str], port: int | None) -> None:
+    assert read_settings(environ).metrics_port == port
+
+
+def test_several_workers_share_no_memory() -> None:
+    with pytest.raises(SettingsError, match=r"WORKERS is '2'; allowed: .* and 1 with memory://"):
+        read_settings({"WORKERS": "2", "STORAGE_URL": "memory://"})
 
 
 @pytest.mark.parametrize(
