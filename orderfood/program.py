@@ -21,12 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from orderfood.observe.logs import (
-    close_logs,
-    configure_logging,
-    say,
-    write_last_line,
-)
+from orderfood.observe.logs import close_logs, configure_logging, write_last_line
 from orderfood.observe.tracing import start_tracing
 from orderfood.settings import (
     Settings,
@@ -36,10 +31,9 @@ from orderfood.settings import (
     package_version,
     read_settings,
 )
-from orderfood.settings.secrets import hide_passwords, mask_url
+from orderfood.settings.secrets import hide_passwords
 from orderfood.signals import ending_signals, pass_over_endings, pass_over_signals
-from storage import SCHEMA_VERSION, Storage, open_storage
-from storage.errors import InvalidStorageURL, SchemaOutdated, StorageError
+from storage.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -110,47 +104,6 @@ def _ending() -> Iterator[None]:
         yield
     finally:
         pass_over_endings()
-
-
-def storage_of(settings: Settings) -> Storage:
-    """The storage that the settings name, not yet connected. Raises SettingsError."""
-    try:
-        return open_storage(
-            settings.storage_url,
-            pool_size=settings.storage_pool_size,
-            wait_seconds=settings.storage_wait_seconds,
-        )
-    except InvalidStorageURL as error:
-        shown = ascii(mask_url(settings.storage_url))
-        raise SettingsError(f"STORAGE_URL is {shown}: {error}") from error
-
-
-async def require_schema(storage: Storage) -> None:
-    """Raises SchemaOutdated, which says what to run, when the schema is older than this code."""
-    version = await storage.get_schema_version()
-    if version < SCHEMA_VERSION:
-        raise SchemaOutdated(
-            f"the schema is at version {version} and this program needs {SCHEMA_VERSION}:"
-            " run database-migration first"
-        )
-
-
-SCHEMA_INTERVAL = 1.0
-"""Seconds between two looks for a schema that is waited for."""
-
-
-async def wait_for_schema(storage: Storage) -> None:
-    """Returns when the schema is as new as this code needs it; says once that it waits."""
-    told = False
-    while (version := await storage.get_schema_version()) < SCHEMA_VERSION:
-        if not told:
-            say(
-                logger,
-                f"the schema is at version {version} and this program needs {SCHEMA_VERSION}:"
-                " waiting for database-migration",
-            )
-        told = True
-        await asyncio.sleep(SCHEMA_INTERVAL)
 
 
 class _Stopped(Exception):

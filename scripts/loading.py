@@ -7,15 +7,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict
 
 from fixtures import FixtureError, Fixtures, read_fixtures
 from orderfood.couponfiles.watching import coupon_codes
 from orderfood.observe.logs import say
 from orderfood.observe.tracing import Span, current_span, fail, span, start_span
-from orderfood.program import Program, require_schema, run_program, storage_of, wait_for_schema
+from orderfood.program import Program, run_program
 from orderfood.settings import Settings
+from orderfood.store import load_menu, require_schema, storage_of, wait_for_schema
 from scripts.guarding import Guard, LoadRefused
 from storage import Storage
 from storage.base import Watch
@@ -70,18 +71,17 @@ async def replace(
     it begins, and after it is clear that it can. Raises StorageError, FixtureError, LoadRefused."""
     async with storage:
         await (wait_for_schema if wait else require_schema)(storage)
-        async with AsyncExitStack() as stack:
-            with span("dataload.readCoupons", {"coupon_files.count": len(fixtures.coupon_files)}):
-                codes = await stack.enter_async_context(coupon_codes(fixtures, settings))
-            with watching() as watch:
-                report = await storage.replace_catalogue(
-                    fixtures.catalogue,
-                    codes=codes,
-                    sample_orders=fixtures.sample_orders,
-                    dry_run=dry_run,
-                    watch=watch,
-                    approve=guard,
-                )
+        reading = span("dataload.readCoupons", {"coupon_files.count": len(fixtures.coupon_files)})
+        with watching() as watch:
+            report = await load_menu(
+                storage,
+                fixtures,
+                settings,
+                reading=reading,
+                dry_run=dry_run,
+                watch=watch,
+                approve=guard,
+            )
     current_span().set_attribute("dataload.catalogue_version", report.version)
     return report
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from migrations import read_migrations
 from orderfood.observe.logs import say
 from orderfood.observe.tracing import Attributes, current_span, span
-from orderfood.program import Program, run_program, storage_of
+from orderfood.program import Program, run_program
 from orderfood.settings import Settings
+from orderfood.store import storage_of
 from storage import Storage
 from storage.errors import MigrationChanged
 from storage.records import AppliedMigration, Migration

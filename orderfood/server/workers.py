@@ -19,9 +19,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from orderfood.metrics_port import metrics_socket, metrics_url, told
 from orderfood.observe.logs import say
 from orderfood.server.drain import bind, received_signals, url_of
+from orderfood.server.metrics_port import metrics_socket, metrics_url, told
 from orderfood.settings import Settings, worker_environment
 
 logger = logging.getLogger("order-food")

@@ -12,13 +12,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from orderfood.__main__ import new_context, prepare_storage
 from orderfood.api.front import Front
 from orderfood.api.routes import build_app
+from orderfood.composition import new_context
 from orderfood.observe.exporting import Tracing
 from orderfood.observe.request_spans import RequestTracer
 from orderfood.server.drain import Server, bind
 from orderfood.settings import read_settings
+from orderfood.store import prepare_storage
 from storage import open_storage
 from tests.api.test_costs import HEADERS, SIZE
 

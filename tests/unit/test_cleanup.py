@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orderfood import __main__ as program
+from orderfood.background import delete_expired_keys
 
 
 class Clock:
@@ -52,6 +52,6 @@ async def test_small_portions_and_long_pauses(
     clock = Clock(monkeypatch)
     storage: Any = Storage(clock, 100_000, seconds)
     with pytest.raises(asyncio.CancelledError):
-        await program.delete_expired_keys(storage)
+        await delete_expired_keys(storage)
     assert max(storage.portions) <= 25
     assert storage.worked <= 0.06 * clock.slept

@@ -17,11 +17,10 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from orderfood import program
-from orderfood.program import Program, Work, require_schema, run_program, storage_of
-from orderfood.settings import Settings, SettingsError, read_settings
+from orderfood.program import Program, Work, run_program
+from orderfood.settings import Settings, SettingsError
 from orderfood.signals import ENDING, PASSED_OVER
-from storage import SCHEMA_VERSION
-from storage.errors import InvalidStorageURL, SchemaOutdated, StorageError, StorageUnavailable
+from storage.errors import StorageError, StorageUnavailable
 
 
 class FixtureProblem(Exception):
@@ -199,35 +198,3 @@ def test_help_and_version_need_no_settings(
         run(succeed, argument)
     assert caught.value.code == 0
     assert capsys.readouterr().out.startswith(out)
-
-
-def test_a_url_that_the_storage_refuses_is_a_bad_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_storage(url: str, **options: object) -> None:
-        raise InvalidStorageURL("a database after the slash")
-
-    monkeypatch.setattr(program, "open_storage", open_storage)
-    with pytest.raises(SettingsError) as caught:
-        storage_of(read_settings({"STORAGE_URL": "postgresql://u:s3cret@h"}))
-    expected = "STORAGE_URL is 'postgresql://u:***@h': a database after the slash"
-    assert str(caught.value) == expected
-
-
-class FakeStorage:
-    """As much of a storage as a check of its schema needs."""
-
-    def __init__(self, version: int) -> None:
-        self.version = version
-
-    async def get_schema_version(self) -> int:
-        """The version that it was told."""
-        return self.version
-
-
-async def test_a_schema_that_is_new_enough() -> None:
-    await require_schema(FakeStorage(SCHEMA_VERSION))  # type: ignore[arg-type]
-    await require_schema(FakeStorage(SCHEMA_VERSION + 1))  # type: ignore[arg-type]
-
-
-async def test_a_schema_that_is_too_old() -> None:
-    with pytest.raises(SchemaOutdated, match="run database-migration first"):
-        await require_schema(FakeStorage(SCHEMA_VERSION - 1))  # type: ignore[arg-type]

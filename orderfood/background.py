@@ -1,0 +1,97 @@
+"""What goes on beside the requests: the catalogue's probe, expired keys, the metrics' port."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext, suppress
+from socket import socket
+
+from orderfood.api.endpoint import Context
+from orderfood.api.routes import build_metrics_app
+from orderfood.server.drain import Server
+from orderfood.server.metrics_port import metrics_socket, metrics_url
+from storage import Storage
+from storage.errors import StorageError
+
+CLEANUP_SECONDS = 60.0
+"""How often expired idempotency keys are looked for."""
+
+PORTION = 25
+"""How many of them are deleted at a time: each lies on a page of its own, and an order that comes
+meanwhile waits for all of these."""
+
+PORTION_SECONDS = 0.02
+"""The least pause between two portions of them."""
+
+PORTION_PAUSES = 20.0
+"""How often as long as a portion has taken the pause after it lasts at least: a database that is
+busy, or slow, is left alone for longer."""
+
+
+@asynccontextmanager
+async def background(context: Context) -> AsyncIterator[None]:
+    """What goes on beside the requests: probing the catalogue, deleting expired keys."""
+    shop = context.shop
+    if context.watch is not None:
+        await context.watch.check()
+    tasks = [
+        asyncio.create_task(shop.catalogue.run(), name="catalogue"),
+        asyncio.create_task(delete_expired_keys(shop.storage), name="expired keys"),
+    ]
+    if context.watch is not None:
+        tasks.append(asyncio.create_task(context.watch.run(), name="orders"))
+    if context.observer.metrics is not None:
+        tasks.append(asyncio.create_task(context.observer.metrics.keep_sampling(), name="metrics"))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def delete_expired_keys(storage: Storage) -> None:
+    """Deletes expired idempotency keys for ever, in portions, so that no order waits for it."""
+    clock = asyncio.get_running_loop().time
+    while True:
+        deleted, began = 0, clock()
+        with suppress(StorageError):
+            deleted = await storage.delete_expired_keys(PORTION)
+        pause = max(PORTION_SECONDS, PORTION_PAUSES * (clock() - began))
+        await asyncio.sleep(CLEANUP_SECONDS if deleted < PORTION else pause)
+
+
+@asynccontextmanager
+async def metrics_served(
+    context: Context, handed: socket | None = None
+) -> AsyncIterator[dict[str, str]]:
+    """Serves them as long as the block, on a socket that was handed over or that is opened here:
+    a drain is watched to its end. Yields their URL. Raises ListenError."""
+    settings = context.settings
+    with nullcontext(handed) if handed else metrics_socket(settings) as listening:
+        if listening is None:
+            yield {}
+            return
+        server = Server(build_metrics_app(context), context)
+        await server.listen(listening)
+        try:
+            yield metrics_url(settings, listening)
+        finally:
+            await server.stop(0)
+
+
+YOUNG_OBJECTS = 20_000
+"""How many objects more than before there may be until Python looks for garbage among them.
+Requests leave no cycles behind (tests/unit/test_garbage.py), and Python's own figure of 700 is soon
+reached by those of a few orders in flight, which it would look through for nothing."""
+
+
+def spare_the_collector() -> None:
+    """Takes what there is now out of Python's garbage collection: modules, classes and the menu
+    live as long as the process, and to look through them again and again costs orders between 3 and
+    10 % of their time. What comes later is looked through less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 10, 10)

@@ -1,0 +1,30 @@
+"""A port of its own for GET /metrics, which tells the shop's turnover to whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from socket import socket
+
+from orderfood.server.drain import bind, url_of
+from orderfood.settings import Settings
+
+
+@contextmanager
+def metrics_socket(settings: Settings) -> Iterator[socket | None]:
+    """What listens on that port; None where the metrics have none. Raises ListenError."""
+    if settings.metrics_port is None:
+        yield None
+        return
+    with bind(settings.host, settings.metrics_port) as listening:
+        yield listening
+
+
+def metrics_url(settings: Settings, listening: socket | None) -> dict[str, str]:
+    """Where the metrics are, for the line that says where the program listens."""
+    return {} if listening is None else {"metrics": f"{url_of(listening, settings.host)}/metrics"}
+
+
+def told(more: dict[str, str]) -> str:
+    """The same in words."""
+    return "".join(f", {name} on {url}" for name, url in more.items())
