@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
 
 from orderfood.shop.deadlines import counted
 from orderfood.shop.errors import StillInProgress
@@ -22,21 +23,19 @@ class KeyLocks:
 
     def __init__(self, wait_seconds: float = WAIT_SECONDS) -> None:
         self._wait_seconds = wait_seconds
-        self._locks: dict[Hashable, tuple[asyncio.Lock, int]] = {}
+        self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
     async def hold(self, name: Hashable) -> AsyncIterator[None]:
         """Holds the lock of that name. Raises StillInProgress when it does not become free."""
-        lock, users = self._locks.get(name) or (asyncio.Lock(), 0)
-        self._locks[name] = (lock, users + 1)
+        lock = self._locks.get(name)
+        if lock is None:
+            lock = self._locks[name] = asyncio.Lock()
+        await self._acquire(lock)
         try:
-            await self._acquire(lock)
-            try:
-                yield
-            finally:
-                lock.release()
+            yield
         finally:
-            self._leave(name)
+            lock.release()
 
     async def _acquire(self, lock: asyncio.Lock) -> None:
         try:
@@ -46,10 +45,3 @@ class KeyLocks:
         except TimeoutError:
             message = "the first request under this Idempotency-Key is still in progress"
             raise StillInProgress("in_progress", message) from None
-
-    def _leave(self, name: Hashable) -> None:
-        lock, users = self._locks[name]
-        if users == 1:
-            del self._locks[name]
-        else:
-            self._locks[name] = (lock, users - 1)

@@ -173,8 +173,6 @@ def test_an_interrupt_at_the_end_does_not_hang(tmp_path: Path) -> None:
     assert run_job("migrate", STORAGE_URL=url).returncode == 0
     program = (
         "import os, signal, threading;"
-        "from orderfood import logs;"
-        "real = logs.LineWriter;"
         "import orderfood.program as p;"
         "close = p.close_logs;"
         "p.close_logs = lambda: (threading.Timer("
