@@ -8,7 +8,7 @@ DEFINITIONS := setup.cfg pyproject.toml constraints.txt
 # where version managers keep interpreters that are not on PATH
 INTERPRETERS := $(subst $() ,:,$(wildcard $(HOME)/.pyenv/versions/3.1[123].*/bin))
 
-.PHONY: run observe test test-cluster fuzz bench bench-overhead soak schemas lint format constraints clean
+.PHONY: run observe check test test-cluster fuzz bench bench-overhead soak schemas map lint format constraints clean
 
 run: $(VENV)/run
 	@$(BIN)/database-migration && $(BIN)/database-load && exec $(BIN)/order-food
@@ -20,6 +20,16 @@ observe: $(VENV)/run
 # what observability costs: CPU per request with and without
 bench-overhead: $(VENV)/test
 	$(BIN)/python -m benchmarks.overhead $(OPTIONS)
+
+# in under a minute what catches most: style, types, the import rule, rules, and storage in memory and SQLite, without the
+# tests of files of millions of lines
+SLOW := tests/unit/test_codes.py tests/contract/test_large_catalogue.py
+check: export ORDERFOOD_TEST_BACKENDS = memory,sqlite
+check: $(VENV)/test
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --quiet --check
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/python -m pytest -q -r f tests/unit tests/contract tests/house -k 'not every_program' $(SLOW:%=--ignore=%)
 
 # all tests on this interpreter, those that an interpreter could change on the others that are found; with TESTS=… those
 # tests on this one
@@ -70,6 +80,10 @@ format: $(VENV)/test
 # the charts' values.schema.json
 schemas: $(BIN)/python
 	$(BIN)/python chart/shared/schema.py
+
+# the picture of the house in CONTRIBUTING.md
+map: $(VENV)/test
+	$(BIN)/python -m rig.map
 
 # what was just tested, so that an install a year from now gets the same
 constraints: $(VENV)/test

@@ -1,1 +1,1 @@
-"""The rules of ordering, and the HTTP that speaks them."""
+"""The service itself: three programs, their settings, what is seen of them, HTTP, rules."""
