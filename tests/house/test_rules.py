@@ -73,3 +73,25 @@ def is_there(file: str, test: str) -> bool:
 
 def test_the_changelog_has_something_to_tell() -> None:
     assert "## Unreleased" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_documentation_names_files_that_there_are() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    missing = {
+        f"{page.name}: {path}"
+        for page in pages
+        for path in re.findall(rf"[`(]((?:{FOLDERS})/[\w./-]*\w)/?[`)]", page.read_text())
+        if not (ROOT / path).exists()
+    }
+    assert {line for line in missing if line.rpartition(": ")[2] not in COMING} == set()
+
+
+FOLDERS = "orderfood|storage|scripts|fixtures|migrations|rig|tests|benchmarks|chart|docs"
+
+COMING = {
+    "orderfood/api/failures.py",
+    "orderfood/api/menu.py",
+    "orderfood/web",
+    "orderfood/web/static",
+}
+"""Files that the documentation is ahead of."""
