@@ -9,19 +9,18 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 from fixtures import FixtureError, read_fixtures
-from orderfood.api.endpoint import Context
-from orderfood.api.front import Front
+from orderfood.api import menu
+from orderfood.api.context import Context
+from orderfood.api.endpoint import Api
 from orderfood.api.ratelimit import RateLimiter
-from orderfood.api.routes import build_app
+from orderfood.api.routes import METRICS, ROUTES, build_router
 from orderfood.couponfiles.watching import coupon_codes
 from orderfood.metrics_port import metrics_served, told
 from orderfood.observe.accesslog import AccessLog
 from orderfood.observe.logs import say
-from orderfood.observe.requests import RequestObserver
 from orderfood.observe.storage import ObservedStorage
 from orderfood.observe.tracing import current_tracing, say_untraced
 from orderfood.program import Program, require_schema, run_program, storage_of
@@ -29,8 +28,10 @@ from orderfood.server.drain import ListenError, Server, bind, serve_until_signal
 from orderfood.server.workers import Worker, WorkerFailed, supervise
 from orderfood.settings import Settings
 from orderfood.shop.catalogue import CatalogueCache
+from orderfood.shop.observer import Observers
 from orderfood.shop.orders import Shop
-from orderfood.shop.sample_keys import refused_keys, warn_of_sample_keys
+from orderfood.shop.sample_keys import SampleKeyWatch, refused_keys
+from orderfood.web.pages import PAGES, pages_application
 from storage import Storage
 from storage.errors import StorageError
 
@@ -67,13 +68,11 @@ async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
         handed = worker.metrics if worker else None
         async with background(context), metrics_served(context, handed) as metrics:
             tracer = request_tracer(settings)
-            front = Front(build_app(context, tracer), context, tracer)
-            server = Server(front, context)
+            server = Server(front_door(context, tracer), settings, context.traffic)
             spare_the_collector()
             await listen(server, settings, worker, metrics)
             await serve_until_signal(server, settings.drain_seconds)
-            if context.observer.access_log is not None:
-                context.observer.access_log.flush()
+            context.observer.flush()
             if worker is not None:
                 worker.close()
 
@@ -108,23 +107,31 @@ async def listen(
     say(logger, f"order-food listens on {url}{told(more)}", url=url, **more)
 
 
+def front_door(context: Context, tracer: RequestTracer | None) -> Api:
+    """Who answers every request; the metrics only where they have no port of their own."""
+    apart = context.settings.metrics_port is not None
+    routes = [route for route in ROUTES if not (apart and route in METRICS)]
+    return Api(context, build_router(routes, PAGES), tracer, pages_application())
+
+
 def new_context(settings: Settings, inner: Storage) -> Context:
     """The shop on this storage, and who watches over it."""
     metrics = new_metrics(settings, inner)
-    storage = ObservedStorage(inner, metrics=metrics)
-    warn = partial(warn_of_sample_keys, settings.environment)
-    catalogue = CatalogueCache(storage, on_change=warn, deadlines=storage.deadlines)
-    refused = refused_keys(settings.environment)
-    limits = (settings.rate_limit, settings.abuse_limit)
-    limiter, guesses = (RateLimiter(limit) if limit else None for limit in limits)
-    observer = RequestObserver(metrics, AccessLog(settings, PROGRAM.name))
-    if metrics is None:
-        shop = Shop(storage, catalogue, refused_keys=refused)
-    else:
+    access_log, keys = AccessLog(settings, PROGRAM.name), SampleKeyWatch(settings.environment)
+    observer = Observers([access_log, *([metrics] if metrics else []), keys])
+    storage = ObservedStorage(inner, observer=observer)
+    catalogue = CatalogueCache(
+        storage, observer=observer, deadlines=storage.deadlines, show=menu.show
+    )
+    if metrics is not None:
         metrics.watch(catalogue)
         metrics.watch_orders(storage.watch)
-        shop = Shop(storage, catalogue, on_placed=metrics.order_placed, refused_keys=refused)
-    return Context(shop, settings, limiter, guesses, observer, storage.watch)
+    limits = (settings.rate_limit, settings.abuse_limit)
+    limiter, guesses = (RateLimiter(limit) if limit else None for limit in limits)
+    shop = Shop(
+        storage, catalogue, observer=observer, refused_keys=refused_keys(settings.environment)
+    )
+    return Context(shop, settings, limiter, guesses, observer, metrics, storage.watch)
 
 
 def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:
@@ -142,8 +149,9 @@ def request_tracer(settings: Settings) -> RequestTracer | None:
     if tracing is None:
         return None
     try:
-        from orderfood.observe.request_spans import RequestTracer
+        from orderfood.observe.request_spans import RequestTracer, instrument_pages
 
+        instrument_pages(tracing)
         return RequestTracer(tracing, settings)
     except Exception as error:  # whatever the environment has made of the instrumentation
         say_untraced(error)
@@ -174,8 +182,8 @@ async def background(context: Context) -> AsyncIterator[None]:
     ]
     if context.watch is not None:
         tasks.append(asyncio.create_task(context.watch.run(), name="orders"))
-    if context.observer.metrics is not None:
-        tasks.append(asyncio.create_task(context.observer.metrics.keep_sampling(), name="metrics"))
+    if context.metrics is not None:
+        tasks.append(asyncio.create_task(context.metrics.keep_sampling(), name="metrics"))
     try:
         yield
     finally:

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from socket import socket
 
-from orderfood.api.endpoint import Context
-from orderfood.api.routes import build_metrics_app
+from orderfood.api.context import Context
+from orderfood.api.endpoint import Api
+from orderfood.api.routes import METRICS, build_router
 from orderfood.server.drain import Server, bind, url_of
 from orderfood.settings import Settings
 
@@ -43,7 +44,8 @@ async def metrics_served(
         if listening is None:
             yield {}
             return
-        server = Server(build_metrics_app(context), context)
+        api = Api(context, build_router(METRICS, everything=False))
+        server = Server(api, settings, context.traffic)
         await server.listen(listening)
         try:
             yield metrics_url(settings, listening)

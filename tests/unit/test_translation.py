@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 import asyncpg
 import pytest
 
-from orderfood.api.endpoint import status_of
+from orderfood.api.failures import failure_of
 from storage.errors import (
     InvalidStorageURL,
     OrderExists,
@@ -56,7 +56,7 @@ def test_what_the_system_and_tls_raise_is_a_store_that_does_not_answer(
     for error in (kind(), kind(1, "certificate verify failed")):
         translated = raised(error, translate)
         assert isinstance(translated, StorageUnavailable)
-        assert status_of(translated) == 503
+        assert failure_of(translated).status == 503
 
 
 def expected(kind: type[Exception]) -> type[StorageError] | tuple[type[StorageError], ...]:
