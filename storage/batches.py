@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from contextvars import Context, copy_context
 from typing import Generic, NamedTuple, TypeVar
 
+from storage.base import Around
 from storage.errors import OrderExists, StorageBusy, StorageError, StorageUnavailable, ValueRejected
 
 BATCH_SIZE = 512
@@ -19,8 +20,6 @@ CAPACITY = 10_000
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Told = Callable[[Sequence[object]], None]
-Around = Callable[[Sequence[Context]], AbstractContextManager[Told]]
 
 
 class _Waiting(NamedTuple, Generic[Item, Result]):

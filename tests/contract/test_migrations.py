@@ -14,7 +14,7 @@ import pytest
 from migrations import read_migrations
 from storage import SCHEMA_VERSION, Storage, open_storage
 from storage.errors import MigrationChanged, MigrationFailed, MigrationTimeout, SchemaOutdated
-from storage.postgres.storage import MIGRATION_LOCK
+from storage.postgres.schema import MIGRATION_LOCK
 from storage.records import Catalogue, Change, CouponLimits, Migration
 from tests.contract.database import Database, new_catalogue, new_key, new_order
 

@@ -7,7 +7,8 @@ from contextvars import Context, ContextVar
 
 import pytest
 
-from storage.batches import Batcher, Told, together_or_alone
+from storage.base import Told
+from storage.batches import Batcher, together_or_alone
 from storage.errors import (
     CouponUsedUp,
     StorageBusy,
