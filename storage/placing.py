@@ -18,6 +18,11 @@ class NewOrder(NamedTuple):
     key: IdempotencyKey | None
     limits: CouponLimits
 
+    @property
+    def key_name(self) -> tuple[str, str] | None:
+        """What tells its key apart from all others; None without a key."""
+        return None if self.key is None else (self.order.user_id, self.key.key)
+
 
 def as_placed(order: Order) -> Order:
     """The order as it was when it was placed: only status and version ever move."""

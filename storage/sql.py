@@ -25,7 +25,9 @@ class SQLStorage(Storage):
 
     def _accept_orders(self) -> None:
         self._orders: Batcher[NewOrder, Order] = Batcher(
-            self._store_batch, around=lambda: self.around_commit
+            self._store_batch,
+            name_of=lambda new: new.key_name,
+            around=lambda: self.around_commit,
         )
 
     async def _finish_orders(self) -> None:
@@ -37,8 +39,9 @@ class SQLStorage(Storage):
 
     @abc.abstractmethod
     async def _store(self, batch: list[NewOrder]) -> Sequence[Order | StorageError]:
-        """Stores a batch in one transaction and returns what each order gets, in order. Raises what
-        all of them get; ValueRejected or OrderExists when one of them is at fault."""
+        """Stores a batch in one transaction and returns what each order gets, in order; no two of
+        them have the same key. Raises what all of them get; ValueRejected or OrderExists when one
+        of them is at fault."""
 
     @abc.abstractmethod
     async def _load(self, load: Load) -> LoadReport:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from storage.batches import together_or_alone
 from storage.errors import OrderNotCancellable, OrderNotFound, StorageError
 from storage.placing import NewOrder, as_placed, check_fingerprint, key_conflict, used_up
 from storage.postgres.connections import Connection, Connections
@@ -63,28 +61,13 @@ DELETE FROM idempotency_keys WHERE (user_id, key) IN (
 async def add_orders(
     connections: Connections, batch: list[NewOrder]
 ) -> Sequence[Order | StorageError]:
-    """Stores a batch in one statement, and those that share a key with another one after it."""
-
-    async def store(part: list[NewOrder]) -> list[Order | StorageError]:
-        return await connections.again(lambda: _store(connections, part))
-
-    outcomes: dict[int, Order | StorageError] = {}
-    waiting = dict(enumerate(batch))
-    while waiting:
-        leaders = _first_of_each_key(waiting)
-        results = await together_or_alone(store, list(leaders.values()))
-        outcomes.update(zip(leaders, results, strict=True))
-        for position in leaders:
-            del waiting[position]
-        followers = _follow(waiting, leaders, outcomes)
-        outcomes.update(followers)
-        for position in followers:
-            del waiting[position]
-    return [outcomes[position] for position in range(len(batch))]
+    """Stores a batch in one statement; what each order gets, in order."""
+    return await connections.again(lambda: _add_orders(connections, batch))
 
 
-async def _store(connections: Connections, batch: list[NewOrder]) -> list[Order | StorageError]:
-    """Stores orders in one step; no user may have a key twice among them."""
+async def _add_orders(
+    connections: Connections, batch: list[NewOrder]
+) -> Sequence[Order | StorageError]:
     async with connections.for_statement() as connection:
         rows = await connection.fetch(ADD_ORDERS, *_columns(batch))
         replayed = [first for outcome, first in rows if outcome == "replayed"]
@@ -93,48 +76,6 @@ async def _store(connections: Connections, batch: list[NewOrder]) -> list[Order 
         _outcome(new, outcome, firsts.get(first))
         for new, (outcome, first) in zip(batch, rows, strict=True)
     ]
-
-
-def _first_of_each_key(waiting: dict[int, NewOrder]) -> dict[int, NewOrder]:
-    """Every order without a key, and the first under each key of a user."""
-    seen: set[tuple[str, str]] = set()
-    leaders = {}
-    for position, new in waiting.items():
-        name = _key_name(new)
-        if name is None or name not in seen:
-            leaders[position] = new
-        if name is not None:
-            seen.add(name)
-    return leaders
-
-
-def _key_name(new: NewOrder) -> tuple[str, str] | None:
-    return None if new.key is None else (new.order.user_id, new.key.key)
-
-
-def _follow(
-    waiting: dict[int, NewOrder],
-    leaders: dict[int, NewOrder],
-    outcomes: dict[int, Order | StorageError],
-) -> dict[int, Order | StorageError]:
-    """What an order under a key that was just stored or replayed gets, without asking again. One
-    whose leader was refused is judged afresh, and so is one whose leader's key has expired."""
-    firsts: dict[tuple[str, str] | None, tuple[IdempotencyKey, Order]] = {}
-    for position, leader in leaders.items():
-        outcome = outcomes[position]
-        if leader.key and isinstance(outcome, Order) and leader.key.expires_at > datetime.now(UTC):
-            firsts[_key_name(leader)] = (leader.key, outcome)
-    return {
-        position: _replay(new, *firsts[_key_name(new)])
-        for position, new in waiting.items()
-        if _key_name(new) in firsts
-    }
-
-
-def _replay(new: NewOrder, stored: IdempotencyKey, first: Order) -> Order | StorageError:
-    if new.key is not None and new.key.fingerprint == stored.fingerprint:
-        return as_placed(first)
-    return key_conflict()
 
 
 def _columns(batch: list[NewOrder]) -> list[list[Any]]:
