@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -22,8 +23,37 @@ DURABLE = """(
 """Has this transaction be on disk before it is acknowledged, where the default is that it may not
 be: what else may stand there waits for that, too."""
 
+OF_ORDERS: dict[str, Callable[[NewOrder], Any]] = {
+    "order_ids": attrgetter("order.id"),
+    "order_users": attrgetter("order.user_id"),
+    "order_subtotals": attrgetter("order.subtotal"),
+    "order_discounts": attrgetter("order.discounts"),
+    "order_totals": attrgetter("order.total"),
+    "order_times": attrgetter("order.created_at"),
+    "order_codes": attrgetter("order.coupon_code"),
+    "use_limits": attrgetter("limits.max_uses"),
+    "user_use_limits": attrgetter("limits.max_uses_per_user"),
+    "order_keys": lambda new: new.key and new.key.key,
+    "order_fingerprints": lambda new: new.key and new.key.fingerprint,
+    "key_expiries": lambda new: new.key and new.key.expires_at,
+}
+"""The arguments of add_orders that have an element for each order."""
+
+OF_LINES = (
+    "line_orders",
+    "line_positions",
+    "line_products",
+    "line_names",
+    "line_prices",
+    "line_categories",
+    "line_quantities",
+    "line_details",
+)
+"""Those that have one for each line: the position of its order, and what write_lines yields."""
+
 ADD_ORDERS = "SELECT outcome, first_order FROM {}, add_orders({})".format(
-    DURABLE, ", ".join(f"${number}" for number in range(1, 21))
+    DURABLE,
+    ", ".join(f"{name} => ${number}" for number, name in enumerate((*OF_ORDERS, *OF_LINES), 1)),
 )
 
 ORDERS_BY_ID = (
@@ -69,7 +99,7 @@ async def _add_orders(
     connections: Connections, batch: list[NewOrder]
 ) -> Sequence[Order | StorageError]:
     async with connections.for_statement() as connection:
-        rows = await connection.fetch(ADD_ORDERS, *_columns(batch))
+        rows = await connection.fetch(ADD_ORDERS, *_arguments(batch))
         replayed = [first for outcome, first in rows if outcome == "replayed"]
         firsts = await _orders_by_id(connection, replayed) if replayed else {}
     return [
@@ -78,37 +108,16 @@ async def _add_orders(
     ]
 
 
-def _columns(batch: list[NewOrder]) -> list[list[Any]]:
-    """The arguments of add_orders: a column of the orders each, then a column of the lines each."""
-    orders = [_order_row(new) for new in batch]
+def _arguments(batch: list[NewOrder]) -> Iterator[Sequence[Any]]:
+    """The arguments of ADD_ORDERS."""
+    for value_of in OF_ORDERS.values():
+        yield [value_of(new) for new in batch]
     lines = [
         (number, *line)
         for number, new in enumerate(batch, start=1)
         for line in write_lines(new.order)
     ]
-    return [*_transposed(orders, 12), *_transposed(lines, 8)]
-
-
-def _transposed(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
-
-
-def _order_row(new: NewOrder) -> tuple[Any, ...]:
-    order, key, limits = new
-    return (
-        order.id,
-        order.user_id,
-        order.subtotal,
-        order.discounts,
-        order.total,
-        order.created_at,
-        order.coupon_code,
-        limits.max_uses,
-        limits.max_uses_per_user,
-        key and key.key,
-        key and key.fingerprint,
-        key and key.expires_at,
-    )
+    yield from zip(*lines, strict=True) if lines else [()] * len(OF_LINES)
 
 
 def _outcome(new: NewOrder, outcome: str, first: Order | None) -> Order | StorageError:
