@@ -28,14 +28,12 @@ class Row(Protocol):
 
 
 ORDER_COLUMNS = "id, user_id, subtotal, discounts, total, created_at, coupon_code, status, version"
-LINE_COLUMNS = "product_id, name, price, category, quantity"
+LINE_COLUMNS = "product_id, name, price, category, quantity, details"
 JOINED_COLUMNS = ", ".join(
     [f"o.{name}" for name in ORDER_COLUMNS.split(", ")]
     + [f"l.{name}" for name in LINE_COLUMNS.split(", ")]
-    + ["details"]
 )
-"""An order beside one of its lines, for a query over orders AS o, order_lines AS l, and wherever
-the details of the lines are."""
+"""An order beside one of its lines, for a query over orders AS o and order_lines AS l."""
 
 COUPON_COLUMNS = (
     "code, kind, value, min_subtotal, min_items, max_discount, valid_from, valid_until,"
@@ -101,7 +99,7 @@ def write_order(
 
 
 def write_lines(order: Order) -> Iterator[tuple[Any, ...]]:
-    """Of each line of an order its position, LINE_COLUMNS and details."""
+    """Of each line of an order its position and LINE_COLUMNS."""
     for position, line in enumerate(order.lines):
         product = line.product
         yield (

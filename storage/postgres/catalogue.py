@@ -249,7 +249,7 @@ async def _insert_samples(connection: Connection, orders: Sequence[Order]) -> Ch
 
 async def _insert_lines(connection: Connection, order: Order) -> None:
     await connection.executemany(
-        f"INSERT INTO order_lines (order_id, position, {LINE_COLUMNS}, details)"
+        f"INSERT INTO order_lines (order_id, position, {LINE_COLUMNS})"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         [(order.id, *line) for line in write_lines(order)],
     )

@@ -51,10 +51,7 @@ def read_catalogue(
 
 def _stored_catalogue(db: sqlite3.Connection, named: bool) -> Generator[None, None, Catalogue]:
     """The catalogue, with a pause after each portion."""
-    rows = db.execute(
-        "SELECT id, name, price, category, details FROM products"
-        " LEFT JOIN product_details ON product_id = id ORDER BY id"
-    )
+    rows = db.execute("SELECT id, name, price, category, details FROM products ORDER BY id")
     products = yield from _portions(rows, lambda row: read_product(*row))
     some = "" if named else "WHERE code = ''"
     coupons = yield from _portions(
@@ -228,12 +225,8 @@ def _insert_samples(db: sqlite3.Connection, orders: Sequence[Order]) -> Change:
 def _write_products(db: sqlite3.Connection, products: Difference[Product]) -> None:
     db.executemany("DELETE FROM products WHERE id = ?", ((one.id,) for one in products.outdated))
     db.executemany(
-        "INSERT INTO products (id, name, price, category) VALUES (?, ?, ?, ?)",
-        ((one.id, one.name, one.price, one.category) for one in products.fresh),
-    )
-    db.executemany(
-        "INSERT INTO product_details (product_id, details) VALUES (?, ?)",
-        ((one.id, details) for one in products.fresh if (details := write_details(one))),
+        "INSERT INTO products (id, name, price, category, details) VALUES (?, ?, ?, ?, ?)",
+        ((one.id, one.name, one.price, one.category, write_details(one)) for one in products.fresh),
     )
 
 

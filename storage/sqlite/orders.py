@@ -28,11 +28,7 @@ from storage.rows import (
 from storage.sqlite.connections import ORDER_LOCK_SECONDS, value, writing
 from storage.sqlite.times import current_time, from_time, moment
 
-WITH_LINES = (
-    " LEFT JOIN order_lines AS l ON l.order_number = o.number"
-    " LEFT JOIN order_line_details AS d"
-    " ON d.order_number = l.order_number AND d.position = l.position"
-)
+WITH_LINES = " LEFT JOIN order_lines AS l ON l.order_number = o.number"
 
 
 def add_orders(db: sqlite3.Connection, batch: list[NewOrder]) -> list[Order | StorageError]:
@@ -115,15 +111,10 @@ def insert_order(db: sqlite3.Connection, order: Order, *, counted: bool) -> None
         if error.sqlite_errorname == "SQLITE_CONSTRAINT_UNIQUE":
             raise OrderExists(f"an order {order.id} is stored already") from error
         raise
-    lines = list(write_lines(order))
     db.executemany(
         f"INSERT INTO order_lines (order_number, position, {LINE_COLUMNS})"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        ((number, *line[:-1]) for line in lines),
-    )
-    db.executemany(
-        "INSERT INTO order_line_details (order_number, position, details) VALUES (?, ?, ?)",
-        ((number, line[0], line[-1]) for line in lines if line[-1]),
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        ((number, *line) for line in write_lines(order)),
     )
 
 
