@@ -148,21 +148,21 @@ class Connections:
                 try:
                     yield connection
                 except GIVEN_UP:
-                    self._let_go(pool, connection)
+                    await self._let_go(pool, connection)
                     raise
                 except BaseException:
                     await pool.release(connection)
                     raise
                 await pool.release(connection)
         except ConnectionSpent:
-            renew(pool)
+            await pool.expire_connections()
             raise
         except ReadOnly:
             self.look_elsewhere()
             raise
 
-    def _let_go(self, pool: asyncpg.Pool[asyncpg.Record], connection: Connection) -> None:
-        renew(pool)  # so that this one is closed rather than rolled back
+    async def _let_go(self, pool: asyncpg.Pool[asyncpg.Record], connection: Connection) -> None:
+        await pool.expire_connections()  # so that this one is closed rather than rolled back
         self._beside(_release(pool, connection))
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
@@ -190,7 +190,7 @@ class Connections:
                 finally:
                     connection.terminate()
             if not read_only:
-                renew(pool)
+                await pool.expire_connections()
                 await self.listener.close()
 
     @asynccontextmanager
@@ -260,15 +260,6 @@ async def transaction(
 async def _release(pool: asyncpg.Pool[asyncpg.Record], connection: Connection) -> None:
     with suppress(Exception):
         await pool.release(connection, timeout=RELEASE_SECONDS)
-
-
-def renew(pool: asyncpg.Pool[asyncpg.Record]) -> None:
-    """Throws away the connections that lie idle, and those in use when they come back."""
-    held: Any = pool
-    held._generation += 1  # what expire_connections does, which wants to be awaited
-    for holder in held._holders:
-        if holder.is_idle():
-            holder.terminate()
 
 
 async def _set_timeouts(connection: Connection, seconds: float) -> None:

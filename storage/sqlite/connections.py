@@ -6,7 +6,7 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -60,6 +60,15 @@ def _check_place(path: Path) -> None:
         raise StorageUnavailable(f"{path} is read-only for this user")
 
 
+class Database(sqlite3.Connection):
+    """A connection of sqlite3 whose scripts are functions: aiosqlite has a method for each of
+    sqlite3's own, which it calls on its thread, and none that calls a function there."""
+
+    def executescript(self, script: Any, /) -> Any:
+        """What a function of this connection returns."""
+        return script(self)
+
+
 class Connection(aiosqlite.Connection):
     """An aiosqlite connection that can run a whole function on its thread: a transaction is one hop
     instead of one for each statement, and the write lock never waits for the event loop."""
@@ -78,12 +87,18 @@ class Connection(aiosqlite.Connection):
         *args: Parameters.args,
         **kwargs: Parameters.kwargs,
     ) -> Result:
-        execute = cast(Callable[..., Awaitable[Result]], self._execute)
+        """What a function of the connection returns."""
+        results: list[Result] = []
+
+        def script(db: sqlite3.Connection) -> None:
+            results.append(function(db, *args, **kwargs))
+
         self.busy += 1
         try:
-            return await execute(function, self._conn, *args, **kwargs)
+            await self.executescript(cast(Any, script))
         finally:
             self.busy -= 1
+        return results[0]
 
 
 class Connections:
@@ -238,7 +253,13 @@ def _create_private(path: Path) -> None:
 
 def _open_writer(path: Path, wait_seconds: float) -> sqlite3.Connection:
     _create_private(path)
-    db = sqlite3.connect(path, timeout=_POLL_SECONDS, isolation_level=None, cached_statements=256)
+    db = sqlite3.connect(
+        path,
+        timeout=_POLL_SECONDS,
+        isolation_level=None,
+        cached_statements=256,
+        factory=Database,
+    )
     try:
         _patiently(lambda: db.execute("PRAGMA journal_mode = WAL"), wait_seconds)
         db.execute("PRAGMA synchronous = FULL")
@@ -251,7 +272,7 @@ def _open_writer(path: Path, wait_seconds: float) -> sqlite3.Connection:
 
 
 def _open_reader(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=ORDER_LOCK_SECONDS, isolation_level=None)
+    db = sqlite3.connect(path, timeout=ORDER_LOCK_SECONDS, isolation_level=None, factory=Database)
     try:
         db.execute("PRAGMA query_only = ON")
     except BaseException:
