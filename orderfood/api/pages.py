@@ -20,7 +20,6 @@ from orderfood.api.request import Request
 from orderfood.server.bodies import Headers
 from orderfood.server.exchange import Exchange
 
-
 _OF_A_BODY = ("content-type", "content-length", "content-encoding", "transfer-encoding", "expect")
 """Headers that no page sees: it gets no body, and Tornado would look for one."""
 
