@@ -8,14 +8,12 @@ import logging
 import sys
 
 from fixtures import FixtureError
-from orderfood.api.front import Front
-from orderfood.api.routes import build_app
-from orderfood.background import background, metrics_served, spare_the_collector
-from orderfood.composition import NAME, new_context, request_tracer
+from orderfood.background import background, spare_the_collector
+from orderfood.composition import NAME, front_door, metrics_door, new_context, request_tracer
 from orderfood.observe.logs import say
 from orderfood.program import Program, run_program
 from orderfood.server.drain import ListenError, Server, bind, serve_until_signal, url_of
-from orderfood.server.metrics_port import told
+from orderfood.server.metrics_port import metrics_served, told
 from orderfood.server.workers import Worker, WorkerFailed, supervise
 from orderfood.settings import Settings
 from orderfood.store import prepare_storage, storage_of
@@ -29,19 +27,18 @@ async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
     if worker is None and settings.workers > 1:
         await supervise(settings)
         return
-    async with storage_of(settings) as inner:
-        await prepare_storage(inner, settings)
-        context = new_context(settings, inner)
+    async with storage_of(settings) as storage:
+        await prepare_storage(storage, settings)
+        context = new_context(settings, storage)
         handed = worker.metrics if worker else None
-        async with background(context), metrics_served(context, handed) as metrics:
-            tracer = request_tracer(settings)
-            front = Front(build_app(context, tracer), context, tracer)
-            server = Server(front, context)
+        metrics_server = Server(metrics_door(context), settings, context.traffic)
+        async with background(context), metrics_served(metrics_server, settings, handed) as more:
+            front = front_door(context, request_tracer(settings))
+            server = Server(front, settings, context.traffic)
             spare_the_collector()
-            await listen(server, settings, worker, metrics)
+            await listen(server, settings, worker, more)
             await serve_until_signal(server, settings.drain_seconds)
-            if context.observer.access_log is not None:
-                context.observer.access_log.flush()
+            context.observer.flush()
             if worker is not None:
                 worker.close()
 

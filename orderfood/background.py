@@ -1,17 +1,13 @@
-"""What goes on beside the requests: the catalogue's probe, expired keys, the metrics' port."""
+"""What goes on beside the requests: the catalogue's probe, expired keys, garbage."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext, suppress
-from socket import socket
+from contextlib import asynccontextmanager, suppress
 
-from orderfood.api.endpoint import Context
-from orderfood.api.routes import build_metrics_app
-from orderfood.server.drain import Server
-from orderfood.server.metrics_port import metrics_socket, metrics_url
+from orderfood.api.context import Context
 from storage import Storage
 from storage.errors import StorageError
 
@@ -42,8 +38,8 @@ async def background(context: Context) -> AsyncIterator[None]:
     ]
     if context.watch is not None:
         tasks.append(asyncio.create_task(context.watch.run(), name="orders"))
-    if context.observer.metrics is not None:
-        tasks.append(asyncio.create_task(context.observer.metrics.keep_sampling(), name="metrics"))
+    if context.metrics is not None:
+        tasks.append(asyncio.create_task(context.metrics.keep_sampling(), name="metrics"))
     try:
         yield
     finally:
@@ -61,25 +57,6 @@ async def delete_expired_keys(storage: Storage) -> None:
             deleted = await storage.delete_expired_keys(PORTION)
         pause = max(PORTION_SECONDS, PORTION_PAUSES * (clock() - began))
         await asyncio.sleep(CLEANUP_SECONDS if deleted < PORTION else pause)
-
-
-@asynccontextmanager
-async def metrics_served(
-    context: Context, handed: socket | None = None
-) -> AsyncIterator[dict[str, str]]:
-    """Serves them as long as the block, on a socket that was handed over or that is opened here:
-    a drain is watched to its end. Yields their URL. Raises ListenError."""
-    settings = context.settings
-    with nullcontext(handed) if handed else metrics_socket(settings) as listening:
-        if listening is None:
-            yield {}
-            return
-        server = Server(build_metrics_app(context), context)
-        await server.listen(listening)
-        try:
-            yield metrics_url(settings, listening)
-        finally:
-            await server.stop(0)
 
 
 YOUNG_OBJECTS = 20_000

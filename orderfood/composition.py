@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
-from orderfood.api.endpoint import Context
+from orderfood.api import menu
+from orderfood.api.context import Context
+from orderfood.api.endpoint import Api
 from orderfood.api.ratelimit import RateLimiter
+from orderfood.api.routes import METRICS, ROUTES, build_router
 from orderfood.observe.accesslog import AccessLog
-from orderfood.observe.requests import RequestObserver
 from orderfood.observe.storage import ObservedStorage
 from orderfood.observe.tracing import current_tracing, say_untraced
 from orderfood.settings import Settings
 from orderfood.shop.catalogue import CatalogueCache
+from orderfood.shop.observer import Observers
 from orderfood.shop.orders import Shop
-from orderfood.shop.sample_keys import refused_keys, warn_of_sample_keys
+from orderfood.shop.sample_keys import SampleKeyWatch, refused_keys
+from orderfood.web.pages import PAGES, pages_application
 from storage import Storage
 
 if TYPE_CHECKING:
@@ -28,20 +31,21 @@ NAME = "order-food"
 def new_context(settings: Settings, inner: Storage) -> Context:
     """The shop on this storage, and who watches over it."""
     metrics = new_metrics(settings, inner)
-    storage = ObservedStorage(inner, metrics=metrics)
-    warn = partial(warn_of_sample_keys, settings.environment)
-    catalogue = CatalogueCache(storage, on_change=warn, deadlines=storage.deadlines)
-    refused = refused_keys(settings.environment)
-    limits = (settings.rate_limit, settings.abuse_limit)
-    limiter, guesses = (RateLimiter(limit) if limit else None for limit in limits)
-    observer = RequestObserver(metrics, AccessLog(settings, NAME))
-    if metrics is None:
-        shop = Shop(storage, catalogue, refused_keys=refused)
-    else:
+    access_log, keys = AccessLog(settings, NAME), SampleKeyWatch(settings.environment)
+    observer = Observers([access_log, *([metrics] if metrics else []), keys])
+    storage = ObservedStorage(inner, observer=observer)
+    catalogue = CatalogueCache(
+        storage, observer=observer, deadlines=storage.deadlines, show=menu.show
+    )
+    if metrics is not None:
         metrics.watch(catalogue)
         metrics.watch_orders(storage.watch)
-        shop = Shop(storage, catalogue, on_placed=metrics.order_placed, refused_keys=refused)
-    return Context(shop, settings, limiter, guesses, observer, storage.watch)
+    limits = (settings.rate_limit, settings.abuse_limit)
+    limiter, guesses = (RateLimiter(limit) if limit else None for limit in limits)
+    shop = Shop(
+        storage, catalogue, observer=observer, refused_keys=refused_keys(settings.environment)
+    )
+    return Context(shop, settings, limiter, guesses, observer, metrics, storage.watch)
 
 
 def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:
@@ -59,9 +63,22 @@ def request_tracer(settings: Settings) -> RequestTracer | None:
     if tracing is None:
         return None
     try:
-        from orderfood.observe.request_spans import RequestTracer
+        from orderfood.observe.request_spans import RequestTracer, instrument_pages
 
+        instrument_pages(tracing)
         return RequestTracer(tracing, settings)
     except Exception as error:  # whatever the environment has made of the instrumentation
         say_untraced(error)
         return None
+
+
+def front_door(context: Context, tracer: RequestTracer | None) -> Api:
+    """Who answers every request; the metrics only where they have no port of their own."""
+    apart = context.settings.metrics_port is not None
+    routes = [route for route in ROUTES if not (apart and route in METRICS)]
+    return Api(context, build_router(routes, PAGES), tracer, pages_application())
+
+
+def metrics_door(context: Context) -> Api:
+    """Who answers on the port that the metrics may have of their own: nothing else is there."""
+    return Api(context, build_router(METRICS, everything=False))

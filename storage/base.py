@@ -5,11 +5,12 @@ from __future__ import annotations
 import abc
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from contextvars import Context
 from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from storage.batches import Around
 from storage.records import (
     AppliedMigration,
     Catalogue,
@@ -32,6 +33,10 @@ SCHEMA_VERSION = 3
 MIGRATION_TIMEOUT = 60.0
 """Seconds after which a migration that runs, or waits for its lock, gives up."""
 
+Told = Callable[[Sequence[object]], None]
+Around = Callable[[Sequence[Context]], AbstractContextManager[Told]]
+"""Given the contexts of the callers whose orders share a commit: what to enter around it. What that
+yields is told the outcome of each."""
 
 Approve = Callable[[Losses], object]
 """Asked within a load's transaction, when it is known what the load takes away, and perhaps on

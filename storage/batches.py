@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextlib import nullcontext
 from contextvars import Context, copy_context
 from typing import Generic, NamedTuple, TypeVar
 
+from storage.base import Around
 from storage.errors import OrderExists, StorageBusy, StorageError, StorageUnavailable, ValueRejected
 
 BATCH_SIZE = 512
@@ -19,12 +20,11 @@ CAPACITY = 10_000
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Told = Callable[[Sequence[object]], None]
-Around = Callable[[Sequence[Context]], AbstractContextManager[Told]]
 
 
 class _Waiting(NamedTuple, Generic[Item, Result]):
     item: Item
+    name: Hashable
     outcome: asyncio.Future[Result]
     context: Context
 
@@ -34,23 +34,29 @@ class Batcher(Generic[Item, Result]):
 
     Nothing is delayed in the hope of company: an idle batcher starts at once. ``run`` answers each
     item with a result or with the error of that item alone; what it raises is the error of all.
-    ``around``, asked at each batch, gives what to enter around it; what that yields is told the
-    results.
+    Of items that ``name_of`` gives an equal name, other than None, a batch holds one: each of the
+    others waits until the one before it is done. ``around``, asked at each batch, gives what to
+    enter around it; what that yields is told the results.
     """
 
     def __init__(
         self,
         run: Callable[[list[Item]], Awaitable[Sequence[Result | StorageError]]],
         *,
+        name_of: Callable[[Item], Hashable] = lambda item: None,
         around: Callable[[], Around | None] = lambda: None,
         batch_size: int = BATCH_SIZE,
         capacity: int = CAPACITY,
     ) -> None:
         self._run = run
+        self._name_of = name_of
         self._around = around
         self._batch_size = batch_size
         self._capacity = capacity
         self._waiting: deque[_Waiting[Item, Result]] = deque()
+        self._behind: dict[Hashable, deque[_Waiting[Item, Result]]] = {}
+        """By the name of one that waits or is being stored: those that wait for it."""
+        self._number_behind = 0
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -58,13 +64,32 @@ class Batcher(Generic[Item, Result]):
         """The result of ``item``. Cancelling this leaves the rest of its batch alone."""
         if self._closed:
             raise StorageUnavailable("the storage is closed")
-        if len(self._waiting) >= self._capacity:
+        if len(self._waiting) + self._number_behind >= self._capacity:
             raise StorageBusy("too many orders are waiting to be stored")
         outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(item, outcome, copy_context()))
+        self._enqueue(_Waiting(item, self._name_of(item), outcome, copy_context()))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._drain())
         return await outcome
+
+    def _enqueue(self, waiting: _Waiting[Item, Result]) -> None:
+        if waiting.name in self._behind:
+            self._behind[waiting.name].append(waiting)
+            self._number_behind += 1
+            return
+        if waiting.name is not None:
+            self._behind[waiting.name] = deque()
+        self._waiting.append(waiting)
+
+    def _let_follow(self, done: _Waiting[Item, Result]) -> None:
+        """Has the next of the same name be stored in the next batch."""
+        if done.name is None:
+            return
+        if behind := self._behind[done.name]:
+            self._waiting.appendleft(behind.popleft())
+            self._number_behind -= 1
+        else:
+            del self._behind[done.name]
 
     async def close(self) -> None:
         """Takes nothing more and returns when all that waits is done."""
@@ -74,13 +99,12 @@ class Batcher(Generic[Item, Result]):
 
     async def _drain(self) -> None:
         while self._waiting:
-            if batch := self._next_batch():
+            size = min(self._batch_size, len(self._waiting))
+            taken = [self._waiting.popleft() for _ in range(size)]
+            if batch := [waiting for waiting in taken if not waiting.outcome.done()]:
                 await self._settle(batch)
-
-    def _next_batch(self) -> list[_Waiting[Item, Result]]:
-        size = min(self._batch_size, len(self._waiting))
-        taken = [self._waiting.popleft() for _ in range(size)]
-        return [waiting for waiting in taken if not waiting.outcome.done()]
+            for waiting in reversed(taken):
+                self._let_follow(waiting)
 
     async def _settle(self, batch: list[_Waiting[Item, Result]]) -> None:
         around = self._around()

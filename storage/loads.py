@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
+from storage.base import Approve, Watch
 from storage.errors import ValueRejected
-from storage.records import Catalogue, Change, Coupon, Loss, Losses, Product, User
+from storage.records import Catalogue, Change, Coupon, Loss, Losses, Order, Product, User
 
 Entry = TypeVar("Entry")
 
@@ -218,3 +219,14 @@ class CodeReader:
             return list(islice(self._codes, self._size))
         except Exception as error:
             raise CodesFailed(error) from error
+
+
+class Load(NamedTuple):
+    """What ``replace_catalogue`` was called with."""
+
+    wanted: Catalogue
+    codes: CodeReader
+    sample_orders: Sequence[Order]
+    watch: Watch
+    approve: Approve
+    dry_run: bool

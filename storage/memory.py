@@ -16,13 +16,13 @@ from uuid import UUID
 
 from storage.base import MIGRATION_TIMEOUT, SCHEMA_VERSION, Approve, Storage, Watch
 from storage.errors import (
-    CouponUsedUp,
     InvalidStorageURL,
     OrderExists,
     OrderNotCancellable,
     OrderNotFound,
 )
 from storage.loads import compare, fold_ascii, losses, normalized, unapproved, unwatched
+from storage.placing import NO_LIMITS, as_placed, check_fingerprint, check_uses
 from storage.records import (
     AppliedMigration,
     Catalogue,
@@ -38,7 +38,6 @@ from storage.records import (
     Page,
     VersionedCatalogue,
 )
-from storage.rows import NO_LIMITS, as_placed, check_fingerprint
 
 
 class MemoryStorage(Storage):
@@ -146,7 +145,9 @@ class MemoryStorage(Storage):
     ) -> Order:
         if key and (first := await self.find_order_by_key(order.user_id, key)):
             return first
-        self._refuse_use_too_many(order, limits or NO_LIMITS)
+        if order.coupon_code is not None:
+            uses = await self.get_coupon_uses(order.coupon_code, order.user_id)
+            check_uses(order.coupon_code, limits or NO_LIMITS, *uses)
         self._insert(order)
         if order.coupon_code is not None:
             self._counted.add(order.id)
@@ -154,14 +155,6 @@ class MemoryStorage(Storage):
         if key:
             self._keys[order.user_id, key.key] = (key, order.id)
         return order
-
-    def _refuse_use_too_many(self, order: Order, limits: CouponLimits) -> None:
-        if order.coupon_code is None:
-            return
-        uses = self._uses[order.coupon_code]
-        uses_by_user = self._uses_by_user[order.coupon_code, order.user_id]
-        if _reached(uses, limits.max_uses) or _reached(uses_by_user, limits.max_uses_per_user):
-            raise CouponUsedUp(f"no use of the coupon {order.coupon_code} is left")
 
     def _insert(self, order: Order) -> None:
         if order.id in self._orders:
@@ -211,10 +204,6 @@ class MemoryStorage(Storage):
         for name in expired:
             del self._keys[name]
         return len(expired)
-
-
-def _reached(uses: int, limit: int | None) -> bool:
-    return limit is not None and uses >= limit
 
 
 def _code_change(old: tuple[str, ...], new: tuple[str, ...]) -> Change:

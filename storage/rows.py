@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
-from storage.errors import IdempotencyConflict
 from storage.records import (
     Coupon,
     CouponKind,
-    CouponLimits,
-    IdempotencyKey,
     Order,
     OrderLine,
     OrderStatus,
@@ -32,41 +28,17 @@ class Row(Protocol):
 
 
 ORDER_COLUMNS = "id, user_id, subtotal, discounts, total, created_at, coupon_code, status, version"
-LINE_COLUMNS = "product_id, name, price, category, quantity"
+LINE_COLUMNS = "product_id, name, price, category, quantity, details"
 JOINED_COLUMNS = ", ".join(
     [f"o.{name}" for name in ORDER_COLUMNS.split(", ")]
     + [f"l.{name}" for name in LINE_COLUMNS.split(", ")]
-    + ["details"]
 )
-"""An order beside one of its lines, for a query over orders AS o, order_lines AS l, and wherever
-the details of the lines are."""
+"""An order beside one of its lines, for a query over orders AS o and order_lines AS l."""
 
 COUPON_COLUMNS = (
     "code, kind, value, min_subtotal, min_items, max_discount, valid_from, valid_until,"
     " max_uses, max_uses_per_user"
 )
-
-
-class NewOrder(NamedTuple):
-    """What ``add_order`` was called with."""
-
-    order: Order
-    key: IdempotencyKey | None
-    limits: CouponLimits
-
-
-NO_LIMITS = CouponLimits()
-
-
-def as_placed(order: Order) -> Order:
-    """The order as it was when it was placed: only status and version ever move."""
-    return replace(order, status=OrderStatus.PLACED, version=1)
-
-
-def check_fingerprint(key: IdempotencyKey, stored: str) -> None:
-    """Raises IdempotencyConflict when the key was stored with another request."""
-    if stored != key.fingerprint:
-        raise IdempotencyConflict("the idempotency key was used with another request")
 
 
 def same(value: Any) -> Any:
@@ -105,6 +77,40 @@ def read_orders(
 def _read_line(row: Row) -> OrderLine:
     number, name, price, category, quantity, details = row
     return OrderLine(read_product(number, name, price, category, details), quantity)
+
+
+def write_order(
+    order: Order,
+    from_uuid: Callable[[UUID], Any] = same,
+    from_time: Callable[[Any], Any] = same,
+) -> tuple[Any, ...]:
+    """The row of ORDER_COLUMNS of an order."""
+    return (
+        from_uuid(order.id),
+        order.user_id,
+        order.subtotal,
+        order.discounts,
+        order.total,
+        from_time(order.created_at),
+        order.coupon_code,
+        order.status.value,
+        order.version,
+    )
+
+
+def write_lines(order: Order) -> Iterator[tuple[Any, ...]]:
+    """Of each line of an order its position and LINE_COLUMNS."""
+    for position, line in enumerate(order.lines):
+        product = line.product
+        yield (
+            position,
+            product.id,
+            product.name,
+            product.price,
+            product.category,
+            line.quantity,
+            write_details(product),
+        )
 
 
 def read_product(number: int, name: str, price: int, category: str, details: str | None) -> Product:

@@ -11,7 +11,8 @@ CREATE TABLE products (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
     price INTEGER NOT NULL,
-    category TEXT NOT NULL
+    category TEXT NOT NULL,
+    details TEXT -- a JSON object of what else the menu says: description, image, allergens
 );
 
 CREATE TABLE users (
@@ -70,6 +71,7 @@ CREATE TABLE order_lines (
     price INTEGER NOT NULL,
     category TEXT NOT NULL,
     quantity INTEGER NOT NULL,
+    details TEXT, -- as the product's
     PRIMARY KEY (order_number, position)
 ) WITHOUT ROWID;
 

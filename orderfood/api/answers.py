@@ -1,31 +1,103 @@
-"""What answers have in common, whoever writes them: pure functions from a request's headers."""
+"""What endpoints answer with, and how it becomes the bytes of a head: pure functions."""
 
 from __future__ import annotations
 
 import os
 import re
 import time
+from collections.abc import Mapping
 from email.utils import formatdate
 from functools import lru_cache
+from http import HTTPStatus
+from typing import NamedTuple
 
-from orderfood.api.wire import JSON_TYPE, Encoded
-from orderfood.server.remembered import remembered
+from orderfood.api.wire import JSON_TYPE, encode_json
+from orderfood.server.bodies import Encoded, Fields, Headers, has_current, negotiated
 
 EXPOSED_HEADERS = (
     "X-Request-ID, ETag, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
 )
 
-Headers = list[tuple[str, str]]
+JSON_HEADERS = Headers((("Content-Type", JSON_TYPE), ("Cache-Control", "no-store")))
 
-_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,128}")
-_ETAGS = re.compile(r'\*|(?:W/)?"[^"]*"')
+_WITHOUT_BODY = (204, 304)
 
 
-@remembered
-def is_certainly_good(host: str) -> bool:
-    """Whether a Host needs no further look; Tornado judges any other."""
-    return bool(_HOST.fullmatch(host))
+class Answer(NamedTuple):
+    """A whole answer. ``headers`` are those that many answers share, ``more`` those that few do;
+    Date, Content-Length, the request's id and what browsers ask for are added when it is sent."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: Headers = JSON_HEADERS
+    more: Fields = ()
+    reason: str | None = None
+    """Why the request is not answered as it wished: a fixed word, for logs, metrics and spans."""
+    streamed: int | None = None
+    """Bytes of a body that was sent already, piece by piece, as a page's is."""
+
+    @property
+    def length(self) -> int:
+        """Bytes of the body."""
+        return len(self.body) if self.streamed is None else self.streamed
+
+
+def json_answer(value: object, status: int = 200) -> Answer:
+    """An answer with a JSON body that nobody keeps."""
+    return Answer(encode_json(value), status)
+
+
+def encoded_answer(item: Encoded, request_headers: Mapping[str, str]) -> Answer:
+    """A body that is ready to send in the coding that the client wants, or 304 where it has it."""
+    item = negotiated(item, request_headers.get("accept-encoding"))
+    if has_current(request_headers.get("if-none-match"), item.etag):
+        return Answer(b"", 304, item.unchanged)
+    return Answer(item.body, 200, item.headers)
+
+
+def head_of(
+    answer: Answer, request_id: str, origins: tuple[str, ...], origin: str | None, more: Fields
+) -> bytes:
+    """The status line and the headers of an answer, without the empty line. ``origins`` are those
+    that may read it in a browser, ``origin`` is the one that asks."""
+    # nothing in the key is a client's own text
+    key = (answer.status, origins, origin if origin in origins else None)
+    head = answer.headers.heads.get(key) or _shared_head(answer.headers, key)
+    if answer.more or more:
+        few = "".join([f"{name}: {value}\r\n" for name, value in (*answer.more, *more)])
+        head += few.encode("latin-1")
+    if answer.status not in _WITHOUT_BODY:
+        head += b"Content-Length: %d\r\n" % len(answer.body)
+    return b"%bDate: %b\r\nX-Request-ID: %b" % (head, _date_bytes(), request_id.encode("latin-1"))
+
+
+_Shared = tuple[int, tuple[str, ...], str | None]
+"""A status, the origins that may read an answer in a browser, and that of them which asks."""
+
+
+def _shared_head(headers: Headers, key: _Shared) -> bytes:
+    """What the answers of one kind have in common, which is made once."""
+    status, origins, origin = key
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+    fields = (*headers.fields, *browser_headers(origins, origin))
+    lines += [f"{name}: {value}" for name, value in fields]
+    head = headers.heads[key] = "".join(f"{line}\r\n" for line in lines).encode("latin-1")
+    return head
+
+
+def browser_headers(origins: tuple[str, ...], origin: str | None) -> Fields:
+    """What every answer carries: who may read it in a browser, and that its type is no guess.
+    ``origin`` is None unless it is one of ``origins``."""
+    headers = [("X-Content-Type-Options", "nosniff")]
+    if origins == ("*",):
+        headers.append(("Access-Control-Allow-Origin", "*"))
+    else:
+        headers.append(("Vary", "Origin"))
+        if origin is None:
+            return tuple(headers)
+        headers.append(("Access-Control-Allow-Origin", origin))
+    return (*headers, ("Access-Control-Expose-Headers", EXPOSED_HEADERS))
 
 
 _IDS = 256
@@ -34,7 +106,7 @@ _IDS = 256
 _ids: list[str] = []
 
 
-def request_id(sent: str | None) -> str:
+def request_id_of(sent: str | None) -> str:
     """The client's name for its request if it is 1 to 128 visible ASCII characters, else a new
     one of 128 random bits."""
     if sent is not None and _VISIBLE.fullmatch(sent):
@@ -46,66 +118,15 @@ def request_id(sent: str | None) -> str:
 
 
 def http_date() -> str:
-    """The time as the Date header has it (RFC 9110, 5.6.7), made once a second."""
+    """The time as the Date header has it (RFC 9110, 5.6.7)."""
+    return _date_bytes().decode()
+
+
+def _date_bytes() -> bytes:
+    """The same as it is sent, made once a second."""
     return _date_of(int(time.time()))
 
 
 @lru_cache(maxsize=2)
-def _date_of(seconds: int) -> str:
-    return formatdate(seconds, usegmt=True)
-
-
-def common_headers(origins: tuple[str, ...], origin: str | None) -> Headers:
-    """What every answer carries: who may read it in a browser, and that its type is no guess."""
-    return _common_headers(origins, origin if origin in origins else None)
-
-
-@lru_cache(maxsize=256)
-def _common_headers(origins: tuple[str, ...], origin: str | None) -> Headers:
-    """``origin`` is one that may, or None: what a client sends is not kept."""
-    headers = [("X-Content-Type-Options", "nosniff")]
-    if origins == ("*",):
-        headers.append(("Access-Control-Allow-Origin", "*"))
-    else:
-        headers.append(("Vary", "Origin"))
-        if origin is None:
-            return headers
-        headers.append(("Access-Control-Allow-Origin", origin))
-    headers.append(("Access-Control-Expose-Headers", EXPOSED_HEADERS))
-    return headers
-
-
-def read_headers(item: Encoded, content_type: str = JSON_TYPE) -> Headers:
-    """What describes a body that a client may keep, with or without the body."""
-    headers = [("Content-Type", content_type), ("Cache-Control", "no-cache"), ("ETag", item.etag)]
-    if item.varies:
-        headers.append(("Vary", "Accept-Encoding"))
-    if item.coding is not None:
-        headers.append(("Content-Encoding", item.coding))
-    return headers
-
-
-def has_current(if_none_match: str | None, etag: str) -> bool:
-    """Whether the client has this body, by the weak comparison that RFC 9110, 13.1.2, asks for."""
-    if not if_none_match:
-        return False
-    found = _ETAGS.findall(if_none_match)
-    return "*" in found[:1] or etag in [tag.removeprefix("W/") for tag in found]
-
-
-def negotiate(item: Encoded, accept_encoding: str | None) -> Encoded:
-    """The variant of a body that the client wants (RFC 9110, 12.5.3)."""
-    if item.gzipped is not None and accept_encoding and accepts_gzip(accept_encoding):
-        return item.gzipped
-    return item
-
-
-@remembered
-def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether gzip is named, or else *, and not with a weight of 0."""
-    weights = {}
-    for part in accept_encoding.lower().split(","):
-        coding, _, weight = part.partition(";")
-        weights[coding.strip()] = weight.replace(" ", "")
-    weight = weights.get("gzip", weights.get("*", "q=0"))
-    return not re.fullmatch(r"q=0(\.0{0,3})?", weight)
+def _date_of(seconds: int) -> bytes:
+    return formatdate(seconds, usegmt=True).encode()

@@ -14,10 +14,10 @@ def check_media(headers: Mapping[str, str], *, takes_body: bool) -> None:
     """Judges Content-Type, its charset and Content-Encoding; the former two where the body is
     looked at. A header that came twice counts once if its values are equal. Raises
     UnsupportedMedia, which says which of the three it is."""
-    fault = _fault_of(headers.get("Content-Type") or "") if takes_body else None
+    fault = _fault_of(headers.get("content-type") or "") if takes_body else None
     if fault is not None:
         raise UnsupportedMedia(fault)
-    coding = headers.get("Content-Encoding")
+    coding = headers.get("content-encoding")
     if coding and _values(coding) - {"identity", ""}:
         raise UnsupportedMedia("the Content-Encoding must be identity or absent")
 

@@ -1,73 +1,43 @@
-"""The route table."""
+"""The one table of routes: method, template, endpoint, scope. tests/house holds it against
+openapi.yaml."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable
 
-from tornado.httputil import HTTPConnection, HTTPMessageDelegate
-from tornado.web import Application, RequestHandler
+from orderfood.api import menu, operation, orders
+from orderfood.api.routing import EVERYTHING, Route, Router
+from orderfood.shop.orders import CREATE_ORDER, READ_ORDER
 
-from orderfood.api import endpoint as handlers
-from orderfood.api.dispatch import Dispatch, Route, Routes
-from orderfood.api.endpoint import ApiHandler, Context
+ROUTES = (
+    Route("GET", "/api/product", shows=menu.list_products, slash=True),
+    Route("GET", "/api/product/{productId}", shows=menu.get_product),
+    Route("GET", "/api/order", orders.list_own, READ_ORDER, slash=True),
+    Route(
+        "POST", "/api/order", orders.place, CREATE_ORDER,
+        slash=True, reads_body=True, takes_idempotency_key=True,
+    ),
+    Route("POST", "/api/order/quote", orders.quote, CREATE_ORDER, reads_body=True),
+    Route("GET", "/api/order/{orderId}", orders.get_own, READ_ORDER),
+    Route("POST", "/api/order/{orderId}/cancel", orders.cancel_own, CREATE_ORDER),
+    Route("GET", "/openapi.json", operation.get_contract),
+    Route("GET", "/health", operation.get_health, limited=False),
+    Route("GET", "/ready", operation.get_ready, limited=False),
+    Route("GET", "/metrics", operation.get_metrics, limited=False),
+)  # fmt: skip
 
-if TYPE_CHECKING:
-    from orderfood.observe.request_spans import RequestTracer
-
-ROUTES: list[tuple[str, type[ApiHandler]]] = [
-    (r"/api/product/?", handlers.ProductsHandler),
-    (r"/api/product/([^/]+)", handlers.ProductHandler),
-    (r"/api/order/?", handlers.OrdersHandler),
-    (r"/api/order/quote", handlers.QuoteHandler),
-    (r"/api/order/([^/]+)", handlers.OrderHandler),
-    (r"/api/order/([^/]+)/cancel", handlers.CancelHandler),
-    (r"/openapi.json", handlers.ContractHandler),
-    (r"/docs", handlers.DocsHandler),
-    (r"/docs/([^/]+)", handlers.DocsAssetHandler),
-    (r"*", handlers.EverythingHandler),
-    (r"/health", handlers.HealthHandler),
-    (r"/ready", handlers.ReadyHandler),
-]
-
-METRICS: list[tuple[str, type[ApiHandler]]] = [(r"/metrics", handlers.MetricsHandler)]
-"""On the same port as all others, unless they have one of their own."""
+METRICS = ROUTES[-1:]
+"""What has a port of its own where METRICS_PORT says so."""
 
 
-def build_app(context: Context, tracer: RequestTracer | None = None) -> Application:
-    """The application; it holds no state but ``context``."""
-    routes = ROUTES if context.settings.metrics_port is not None else ROUTES + METRICS
-    return _Application(routes, tracer, log_function=_log, context=context)
-
-
-def build_metrics_app(context: Context) -> Application:
-    """What is served on the metrics' own port."""
-    return _Application(METRICS, None, log_function=_log, context=context)
-
-
-class _Application(Application):
-    """Picks the handler with a span around it for requests that are traced; Front has asked."""
-
-    def __init__(
-        self,
-        routes: list[tuple[str, type[ApiHandler]]],
-        tracer: RequestTracer | None,
-        **settings: Any,
-    ) -> None:
-        super().__init__(**settings)
-        self._tracer = tracer
-        self._routes = Routes(routes, handlers.NotFoundHandler)
-
-    def start_request(
-        self, server_conn: object, request_conn: HTTPConnection
-    ) -> HTTPMessageDelegate:
-        return Dispatch(self, self._choose, server_conn, request_conn)
-
-    def _choose(self, path: str) -> Route:
-        handler, parameters = self._routes.find(path)
-        if self._tracer is not None and self._tracer.sampled:
-            handler = self._tracer.traced(handler)
-        return handler, parameters
-
-
-def _log(handler: RequestHandler) -> None:
-    cast(ApiHandler, handler).log()
+def build_router(
+    routes: Iterable[Route], pages: Iterable[str] = (), *, everything: bool = True
+) -> Router:
+    """These routes and pages, each with its answer to OPTIONS, and the one for the server as a
+    whole."""
+    found = [*routes, *(Route("GET", template, page=True) for template in pages)]
+    templates = dict.fromkeys(route.template for route in found)
+    found += [Route("OPTIONS", template, operation.options) for template in templates]
+    if everything:
+        found.append(Route("OPTIONS", EVERYTHING, operation.options))
+    return Router(found)

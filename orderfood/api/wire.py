@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -25,6 +23,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError, to_json
 from typing_extensions import TypedDict
 
+from orderfood.server.bodies import Encoded, encode_bytes
 from orderfood.shop.errors import FieldError, InvalidRequest
 from orderfood.shop.pricing import MAX_LINES, Basket, Item, Prices, too_many_lines
 from storage.records import Order, OrderLine, Product
@@ -255,43 +254,6 @@ def fingerprint(basket: Basket) -> str:
 # --- what goes out ---
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A body that is ready to send, with its strong ETag (RFC 9110, 8.8.3), and perhaps a second
-    one that is compressed. ``varies`` when there are two, ``coding`` names what this one is in."""
-
-    body: bytes
-    etag: str
-    gzipped: Encoded | None = None
-    varies: bool = False
-    coding: str | None = None
-    heads: dict[object, bytes] = field(default_factory=dict, compare=False, repr=False)
-    """What is sent before it, by whoever knows how to make it."""
-
-
-MIN_GZIPPED = 1400
-"""Bytes from which on a body is also kept compressed: less fits into one packet anyway."""
-
-
-def encode_bytes(body: bytes) -> Encoded:
-    """A body; the ETag is a digest of it, so every replica answers the same."""
-    if len(body) < MIN_GZIPPED:
-        return Encoded(body, _etag(body))
-    # level 6 is gzip's own default; no time in it, so that all replicas make the same
-    packed = gzip.compress(body, compresslevel=6, mtime=0)
-    gzipped = Encoded(packed, _etag(packed), varies=True, coding="gzip")
-    return Encoded(body, _etag(body), gzipped, varies=True)
-
-
-def _etag(body: bytes) -> str:
-    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-
-
-def encoded(text: str) -> Encoded:
-    """A text as a body, see encode_bytes."""
-    return encode_bytes(text.encode())
-
-
 def money(cents: int) -> float:
     """Cents as the JSON number with at most two decimals that a client sees.
 
@@ -320,12 +282,12 @@ def product_json(product: Product) -> dict[str, object]:
 
 def encode_product(product: Product) -> Encoded:
     """One product, ready to send."""
-    return encoded(dumps(product_json(product)))
+    return encode_bytes(dumps(product_json(product)).encode(), JSON_TYPE)
 
 
 def encode_products(products: Sequence[Product]) -> Encoded:
     """The menu, ready to send."""
-    return encode_bytes(b"[" + encode_product_list(products) + b"]")
+    return encode_bytes(b"[" + encode_product_list(products) + b"]", JSON_TYPE)
 
 
 def encode_product_list(products: Sequence[Product]) -> bytes:

@@ -18,6 +18,7 @@ from functools import lru_cache
 from orderfood.observe.logs import log_writer, provided_context
 from orderfood.observe.logwriter import ATOMIC_PORTION, PORTION, LineWriter
 from orderfood.settings import Settings
+from orderfood.shop.observer import AnsweredRequest, Observer, RequestKind
 
 NAME = "orderfood.access"
 
@@ -28,7 +29,7 @@ MAX_LINES = 1000
 """Lines that are kept before they are written, however little time has gone by."""
 
 
-class AccessLog:
+class AccessLog(Observer):
     """Hands the lines of one process to ``writer`` (the log's), in the settings' format."""
 
     def __init__(self, settings: Settings, service: str, writer: LineWriter | None = None) -> None:
@@ -43,71 +44,47 @@ class AccessLog:
             "environment": settings.environment,
         }
         self._constants = json.dumps(constants)[1:-1]
-        self._constant: dict[tuple[str, str, int], str] = {}
+        self._constant: dict[tuple[RequestKind, int], str] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def write(
-        self,
-        method: str,
-        route: str,
-        status: int,
-        seconds: float,
-        request_id: str,
-        user: str | None,
-        reason: str | None,
-    ) -> None:
-        """Takes note of an answered request: by its route, for a path may hold anything."""
+    def request_ended(self, request: AnsweredRequest) -> None:
+        """Takes note of it: by its route, for a path may hold anything."""
         if not self._enabled:
             return
         more = provided_context()
-        if user:
-            more["user"] = user
-        if reason:
-            more["reason"] = reason
+        if request.user:
+            more["user"] = request.user
+        if request.reason:
+            more["reason"] = request.reason
         make = self._json_line if self._is_json else self._text_line
-        self._lines.append(make(method, route, status, seconds * 1000, request_id, more))
+        self._lines.append(make(request, more))
         self._flush_soon()
 
-    def _json_line(
-        self,
-        method: str,
-        route: str,
-        status: int,
-        milliseconds: float,
-        request_id: str,
-        more: dict[str, str],
-    ) -> str:
-        kind = (method, route, status)
-        constant = self._constant.get(kind) or self._make_constant(kind)
+    def _json_line(self, request: AnsweredRequest, more: dict[str, str]) -> str:
+        kind = (request.kind, request.status)
+        constant = self._constant.get(kind) or self._make_constant(*kind)
         rest = "".join([f', "{name}": {_quote(value)}' for name, value in more.items()])
         return (
-            f'{{"timestamp": "{_now()}", {constant}"duration_ms": {milliseconds:.3f}, '
-            f'"request_id": {_quote_id(request_id)}{rest}}}\n'
+            f'{{"timestamp": "{_now()}", {constant}"duration_ms": {request.seconds * 1000:.3f}, '
+            f'"request_id": {_quote_id(request.request_id)}{rest}}}\n'
         )
 
-    def _make_constant(self, kind: tuple[str, str, int]) -> str:
+    def _make_constant(self, kind: RequestKind, status: int) -> str:
         """What the lines of one kind of request have in common."""
-        method, route, status = kind
-        constant = self._constant[kind] = (
+        method, route = kind
+        constant = self._constant[kind, status] = (
             f'"level": "info", "logger": "{NAME}", '
             f'"message": "{method} {route} {status}", {self._constants}, "method": "{method}", '
             f'"route": "{route}", "status": {status}, '
         )
         return constant
 
-    def _text_line(
-        self,
-        method: str,
-        route: str,
-        status: int,
-        milliseconds: float,
-        request_id: str,
-        more: dict[str, str],
-    ) -> str:
+    def _text_line(self, request: AnsweredRequest, more: dict[str, str]) -> str:
+        method, route = request.kind
         rest = "".join([f" {name}={value}" for name, value in more.items()])
         return (
-            f"{_now()} INFO    {NAME}: {method} {route} {status} "
-            f"duration_ms={milliseconds:.3f} request_id={request_id}{rest}\n"
+            f"{_now()} INFO    {NAME}: {method} {route} {request.status} "
+            f"duration_ms={request.seconds * 1000:.3f} request_id={request.request_id}{rest}\n"
         )
 
     def _flush_soon(self) -> None:

@@ -27,6 +27,7 @@ from orderfood.observe.process import ProcessFigures, read_process
 from orderfood.observe.shared import Shared
 from orderfood.settings import Settings
 from orderfood.shop.catalogue import CatalogueCache
+from orderfood.shop.observer import AnsweredRequest, Observer, RequestKind, StorageCall
 from orderfood.shop.orderwatch import OrderWatch
 from storage import Storage
 from storage.records import Coupon, CouponKind, Obstacle, Order
@@ -46,7 +47,7 @@ ORDERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 NO_COUPON = "none"
 
-PLACING = ("POST", "/api/order")
+PLACING = RequestKind("POST", "/api/order")
 """The method and the route of an order that is placed, or refused."""
 
 REFUSALS = (
@@ -129,7 +130,7 @@ class _OfRequest(NamedTuple):
         self.sent.hand_on()
 
 
-class Metrics:
+class Metrics(Observer):
     """All metrics of one process."""
 
     CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -140,8 +141,8 @@ class Metrics:
         self._storage = storage
         self._catalogue: CatalogueCache | None = None
         self._watch: OrderWatch | None = None
-        self._active: Tally[tuple[str, str]] = Tally()
-        self._of_request: dict[tuple[str, str, int], _OfRequest] = {}
+        self._active: Tally[RequestKind] = Tally()
+        self._of_request: dict[tuple[RequestKind, int], _OfRequest] = {}
         self._process = ProcessFigures()
         self._exposition: Shared[bytes] = Shared(EXPOSITIONS)
         self._define_http()
@@ -273,34 +274,22 @@ class Metrics:
 
     # --- what happens ---
 
-    def request_begins(self, method: str, route: str) -> None:
-        """A request has come."""
-        self._active[method, route] += 1
+    def request_began(self, kind: RequestKind) -> None:
+        self._active[kind] += 1
 
-    def request_ends(
-        self,
-        method: str,
-        route: str,
-        status: int,
-        seconds: float,
-        received: int,
-        sent: int,
-        reason: str | None,
-    ) -> None:
-        """A request was answered."""
-        self._active[method, route] -= 1
-        kind = (method, route, status)
-        found = self._of_request.get(kind)
+    def request_ended(self, request: AnsweredRequest) -> None:
+        kind, status = request.kind, request.status
+        self._active[kind] -= 1
+        found = self._of_request.get((kind, status))
         if found is None:
-            found = self._new_kind(kind)
-        found.add(seconds, received, sent)
-        if reason is not None and 400 <= status < 499 and (method, route) == PLACING:
-            self._refused.labels(reason).inc()
+            found = self._new_kind(kind, status)
+        found.add(request.seconds, request.received, request.sent)
+        if request.reason is not None and 400 <= status < 499 and kind == PLACING:
+            self._refused.labels(request.reason).inc()
 
-    def _new_kind(self, kind: tuple[str, str, int]) -> _OfRequest:
-        method, route, status = kind
-        labels = (method, route, str(status))
-        found = self._of_request[kind] = _OfRequest(
+    def _new_kind(self, kind: RequestKind, status: int) -> _OfRequest:
+        labels = (*kind, str(status))
+        found = self._of_request[kind, status] = _OfRequest(
             self._requests.labels(*labels),
             _Portion(self._seconds.labels(*labels), SECONDS),
             _Portion(self._received.labels(*labels), BYTES),
@@ -309,12 +298,11 @@ class Metrics:
         return found
 
     def order_placed(self, order: Order, coupon: Coupon | None) -> None:
-        """A new order was stored; one that is replayed is none."""
         self._placed_since[coupon.kind.value if coupon else NO_COUPON] += 1
         self._value.observe(order.total / 100)
 
-    def storage_called(self, operation: str, seconds: float, *, failed: bool) -> None:
-        """A storage call has ended."""
+    def storage_called(self, call: StorageCall) -> None:
+        operation, seconds, failed = call
         portion = self._call.get(operation)
         if portion is None:
             histogram = self._call_seconds.labels(operation)
@@ -324,7 +312,6 @@ class Metrics:
             self._call_errors.labels(operation).inc()
 
     def orders_committed(self, count: int) -> None:
-        """So many orders were stored in one commit."""
         self._commit.observe(count)
 
     # --- what stands ---

@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context
 from time import perf_counter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from orderfood.observe import tracing as telemetry
 from orderfood.observe.tracing import SpanKind
 from orderfood.shop.deadlines import CALL_SECONDS, Deadlines
+from orderfood.shop.observer import NOBODY, Observer, StorageCall
 from orderfood.shop.orderwatch import OrderWatch
 from storage import MIGRATION_TIMEOUT, Storage
 from storage.base import Approve, Watch
@@ -30,9 +31,6 @@ from storage.records import (
     Page,
     VersionedCatalogue,
 )
-
-if TYPE_CHECKING:
-    from orderfood.observe.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -53,13 +51,13 @@ class ObservedStorage(Storage):
     """
 
     def __init__(
-        self, inner: Storage, call_seconds: float = CALL_SECONDS, metrics: Metrics | None = None
+        self, inner: Storage, call_seconds: float = CALL_SECONDS, observer: Observer = NOBODY
     ) -> None:
         self._inner = inner
         self.deadlines = Deadlines(call_seconds)
         """What bounds every call, and whoever waits for the same store in another way."""
         self._reads = Deadlines(call_seconds * READ_CALLS)
-        self._metrics = metrics
+        self._observer = observer
         self.backend = inner.backend
         self.watch = OrderWatch(self)
         """Told of each order that is stored, or is not."""
@@ -90,8 +88,7 @@ class ObservedStorage(Storage):
             failed = False
             raise
         finally:
-            if self._metrics is not None:
-                self._metrics.storage_called(operation, perf_counter() - began, failed=failed)
+            self._observer.storage_called(StorageCall(operation, perf_counter() - began, failed))
 
     @contextmanager
     def _around_commit(
@@ -100,8 +97,7 @@ class ObservedStorage(Storage):
         """A shared commit: counted, and one span. Of the requests that it serves and that are
         traced it belongs to the first, and is linked to the others, as they are to it. (A link to
         its own parent makes Jaeger forget the parent.)"""
-        if self._metrics is not None:
-            self._metrics.orders_committed(len(callers))
+        self._observer.orders_committed(len(callers))
         served = telemetry.recorded_in(callers)
         if not served:
             yield _ignore

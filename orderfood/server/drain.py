@@ -18,9 +18,11 @@ from typing import Any
 
 from tornado.httputil import HTTPServerConnectionDelegate
 
-from orderfood.api.endpoint import Context
-from orderfood.server.connection import HttpToolsServer, Limits
+from orderfood.server.limits import Limits
+from orderfood.server.listener import HttpToolsServer
 from orderfood.server.tornado_server import TornadoServer
+from orderfood.server.traffic import Traffic
+from orderfood.settings import Settings
 from orderfood.signals import ending_signals
 
 logger = logging.getLogger(__name__)
@@ -59,11 +61,13 @@ def url_of(listening: socket.socket, host: str) -> str:
 class Server:
     """One of the two HTTP servers, with the same limits and the same end."""
 
-    def __init__(self, app: HTTPServerConnectionDelegate, context: Context) -> None:
-        self._context = context
+    def __init__(
+        self, app: HTTPServerConnectionDelegate, settings: Settings, traffic: Traffic
+    ) -> None:
+        self._traffic = traffic
         self._http: TornadoServer | HttpToolsServer
-        limits = Limits(idle_seconds=context.settings.idle_seconds)
-        if context.settings.http_server == "tornado":
+        limits = Limits(idle_seconds=settings.idle_seconds)
+        if settings.http_server == "tornado":
             self._http = TornadoServer(app, limits)
         else:
             self._http = HttpToolsServer(app, limits)
@@ -87,10 +91,10 @@ class Server:
 
     def _unfinished(self) -> int:
         """How many requests are in flight, or their answers on the way."""
-        return max(self._context.active, self._http.sending)
+        return max(self._traffic.in_flight, self._http.sending)
 
     def _leave(self) -> None:
-        self._context.draining = True
+        self._traffic.draining = True
         self._http.no_keep_alive = True
 
 

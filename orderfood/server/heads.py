@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import httptools
 from tornado.httputil import HTTPHeaders, RequestStartLine
@@ -54,6 +54,11 @@ class TooManyFields(HeadRefused):
 class RequestHeaders(HTTPHeaders):
     """The headers as they came, made into Tornado's only when somebody wants more than to look one
     up: most requests are answered before that."""
+
+    comes_again = False
+    """Whether other requests have these headers, too, with the same line before them."""
+    target: Any = None
+    """What whoever answers has made of such a line and its Host."""
 
     def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
         self._raw = raw
@@ -130,6 +135,7 @@ def parse_head(data: bytes) -> Head:
             and head.body is None
             and _PLAIN.issuperset(head.headers.lowered)
         ):
+            head.headers.comes_again = True
             if len(_known) >= MOST_KNOWN:
                 del _known[next(iter(_known))]
             _known[data] = head

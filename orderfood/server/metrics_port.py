@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from socket import socket
 
-from orderfood.server.drain import bind, url_of
+from orderfood.server.drain import Server, bind, url_of
 from orderfood.settings import Settings
 
 
@@ -28,3 +28,21 @@ def metrics_url(settings: Settings, listening: socket | None) -> dict[str, str]:
 def told(more: dict[str, str]) -> str:
     """The same in words."""
     return "".join(f", {name} on {url}" for name, url in more.items())
+
+
+@asynccontextmanager
+async def metrics_served(
+    server: Server, settings: Settings, handed: socket | None = None
+) -> AsyncIterator[dict[str, str]]:
+    """Has ``server`` serve them as long as the block, on a socket that was handed over or that is
+    opened here: a drain is watched to its end. Yields their URL, or nothing where they have no port
+    of their own. Raises ListenError."""
+    with nullcontext(handed) if handed else metrics_socket(settings) as listening:
+        if listening is None:
+            yield {}
+            return
+        await server.listen(listening)
+        try:
+            yield metrics_url(settings, listening)
+        finally:
+            await server.stop(0)

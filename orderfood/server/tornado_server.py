@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from tornado import httputil
@@ -19,12 +20,13 @@ from tornado.httputil import (
     RequestStartLine,
     ResponseStartLine,
 )
-from tornado.iostream import IOStream
+from tornado.iostream import IOStream, StreamClosedError
 
 from orderfood.server.accepting import Acceptor
-from orderfood.server.connection import SWEEP_SECONDS, Limits
+from orderfood.server.exchange import SLICE, Address, Exchange
 from orderfood.server.framing import BodyRefused, body_of
 from orderfood.server.heads import MAX_FIELDS
+from orderfood.server.limits import SWEEP_SECONDS, Limits
 from orderfood.server.linger import Lingering
 from orderfood.server.remembered import remembered
 
@@ -101,6 +103,7 @@ class TornadoServer(HTTPServer):
         )
         self._limits = limits
         self._streams: set[TimedStream] = set()
+        self._rests: set[asyncio.Task[None]] = set()
         self._lingering = Lingering()
         self._acceptors: list[Acceptor] = []
         self._sweeper: asyncio.TimerHandle | None = None
@@ -113,7 +116,7 @@ class TornadoServer(HTTPServer):
     @property
     def sending(self) -> int:
         """How many clients have still to take something of their answers."""
-        return sum(stream.writing() for stream in self._streams)
+        return max(len(self._rests), sum(stream.writing() for stream in self._streams))
 
     @property
     def no_keep_alive(self) -> bool:
@@ -149,8 +152,8 @@ class TornadoServer(HTTPServer):
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
-        delegate = super().start_request(server_conn, request_conn)
-        return _Strict(delegate, cast(HTTP1Connection, request_conn))
+        exchange = TornadoExchange(cast(HTTP1Connection, request_conn), self._rests)
+        return _Strict(super().start_request(server_conn, exchange), exchange)
 
     def on_close(self, server_conn: object) -> None:
         stream = cast(HTTP1ServerConnection, server_conn).stream
@@ -177,12 +180,85 @@ class TornadoServer(HTTPServer):
         self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep)
 
 
+class TornadoExchange(Exchange):
+    """One request and its answer on a connection of Tornado's."""
+
+    def __init__(self, connection: HTTP1Connection, rests: set[asyncio.Task[None]]) -> None:
+        self._connection = connection
+        self._rests = rests
+        """What is still to be sent of large answers."""
+        self.context = connection.context
+        self.remote_ip = cast(Address, connection.context).remote_ip
+
+    def is_whole(self, most: int) -> bool:
+        return False  # Tornado hands the head on before it looks at the body
+
+    def send(self, head: bytes, body: bytes, *, close: bool = False, finish: bool = True) -> None:
+        if close:
+            self.end_behind()
+        status, *lines = head.decode("latin-1").split("\r\n")
+        _, code, reason = status.split(" ", 2)
+        headers = HTTPHeaders()
+        for line in lines:
+            name, _, value = line.partition(": ")
+            headers.add(name, value)
+        start = ResponseStartLine("HTTP/1.1", int(code), reason)
+        written = self._connection.write_headers(start, headers, body[:SLICE])
+        if len(body) > SLICE:
+            sending = asyncio.create_task(self._send_rest(written, body))
+            self._rests.add(sending)
+            sending.add_done_callback(self._rests.discard)
+        elif finish:
+            self._connection.finish()
+        _forget(written)
+
+    async def _send_rest(self, written: asyncio.Future[None], body: bytes) -> None:
+        """Sends a large body slice by slice, the next one when the last is taken."""
+        with suppress(StreamClosedError):
+            for start in range(SLICE, len(body), SLICE):
+                await written
+                written = self._connection.write(body[start : start + SLICE])
+            self._connection.finish()
+
+    def end_behind(self) -> None:
+        """Has nothing behind this request be read."""
+        # there is no public way to say it
+        self._connection._disconnect_on_finish = True
+
+    def linger(self) -> None:
+        self._connection.stream.close()
+
+    # --- Tornado's own interface ---
+
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        self._connection.set_close_callback(callback)
+
+    def write_headers(
+        self,
+        start_line: RequestStartLine | ResponseStartLine,
+        headers: HTTPHeaders,
+        chunk: bytes | None = None,
+    ) -> asyncio.Future[None]:
+        return self._connection.write_headers(start_line, headers, chunk)
+
+    def write(self, chunk: bytes) -> asyncio.Future[None]:
+        return self._connection.write(chunk)
+
+    def finish(self) -> None:
+        self._connection.finish()
+
+
+def _forget(written: asyncio.Future[None]) -> None:
+    """Whoever does not wait for a client need not know that it has left."""
+    written.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
 class _Strict(HTTPMessageDelegate):
     """Refuses what Tornado takes and others frame differently, and ends what is no longer sure."""
 
-    def __init__(self, inner: HTTPMessageDelegate, connection: HTTP1Connection) -> None:
+    def __init__(self, inner: HTTPMessageDelegate, exchange: TornadoExchange) -> None:
         self._inner = inner
-        self._connection = connection
+        self._exchange = exchange
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
@@ -201,8 +277,7 @@ class _Strict(HTTPMessageDelegate):
             headers["Expect"] = "100-continue"  # Tornado knows no other case
         words = [word.strip(" \t") for word in headers.get("Connection", "").lower().split(",")]
         if "Upgrade" in headers or "close" in words:  # Tornado knows close alone only
-            # there is no public way to say that nothing behind this request is to be read
-            self._connection._disconnect_on_finish = True
+            self._exchange.end_behind()
         return self._inner.headers_received(start_line, headers)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from orderfood.api.wire import Encoded, encode_bytes, encode_product, encode_product_list
 from orderfood.shop.deadlines import CALL_SECONDS, Deadlines, leave_request
+from orderfood.shop.observer import NOBODY, Observer
 from storage import Storage
 from storage.errors import StorageError
 from storage.records import ApiKey, Coupon, Product, User, VersionedCatalogue
@@ -43,18 +43,10 @@ class Snapshot:
     products: Mapping[str, Product]
     keys: Mapping[str, tuple[User, ApiKey]]
     file_coupon: Coupon | None
-    menu: Encoded
-    """All products, ready to send."""
+    shown: Any = None
+    """What whoever shows the products has made of them."""
     coupons: dict[bytes, Coupon] = field(default_factory=dict)
     """Those that were asked for, by their folded codes; there may be too many for memory."""
-    _encoded: dict[str, Encoded] = field(default_factory=dict)
-
-    def encoded(self, id_: str) -> Encoded | None:
-        """One product, ready to send; made when it is first asked for."""
-        found = self._encoded.get(id_)
-        if found is None and (product := self.products.get(id_)) is not None:
-            found = self._encoded[id_] = encode_product(product)
-        return found
 
     def keep_coupon(self, folded: bytes, coupon: Coupon) -> None:
         """Remembers a coupon of this version; when there are too many, the first are forgotten."""
@@ -63,20 +55,26 @@ class Snapshot:
         self.coupons[folded] = coupon
 
 
-async def build_snapshot(stored: VersionedCatalogue) -> Snapshot:
+Show = Callable[[Sequence[Product]], Awaitable[Any]]
+"""Makes of the products of a version what they are shown as, once, before the version is served."""
+
+
+async def show_nothing(products: Sequence[Product]) -> None:
+    """For a catalogue that nobody looks at."""
+
+
+async def build_snapshot(stored: VersionedCatalogue, show: Show = show_nothing) -> Snapshot:
     """The look-up tables of one version; products keep their order by id.
 
-    It is made in portions, between which requests are answered, and on a thread where that does
-    without Python: a second thread of Python would hold them up for longer than the work takes.
+    It is made in portions, between which requests are answered: a second thread of Python would
+    hold them up for longer than the work takes.
     """
     catalogue = stored.catalogue
     products: dict[str, Product] = {}
-    pieces: list[bytes] = []
-    async for portion in _portions(catalogue.products):
+    async for portion in portions(catalogue.products):
         products.update((str(product.id), product) for product in portion)
-        pieces.append(encode_product_list(portion))
     keys: dict[str, tuple[User, ApiKey]] = {}
-    async for some in _portions(catalogue.users):
+    async for some in portions(catalogue.users):
         keys.update((key.hash, (user, key)) for user in some for key in user.keys)
     return Snapshot(
         version=stored.version,
@@ -84,11 +82,11 @@ async def build_snapshot(stored: VersionedCatalogue) -> Snapshot:
         products=products,
         keys=keys,
         file_coupon=catalogue.file_coupon,
-        menu=await asyncio.to_thread(encode_bytes, b"[" + b",".join(pieces) + b"]"),
+        shown=await show(catalogue.products),
     )
 
 
-async def _portions(entries: Sequence[Entry]) -> AsyncIterator[Sequence[Entry]]:
+async def portions(entries: Sequence[Entry]) -> AsyncIterator[Sequence[Entry]]:
     """Portions of what may be many, with a pause after each."""
     for begin in range(0, len(entries), PORTION):
         yield entries[begin : begin + PORTION]
@@ -112,13 +110,15 @@ class CatalogueCache:
         self,
         storage: Storage,
         clock: Callable[[], float] = time.monotonic,
-        on_change: Callable[[Snapshot], None] = lambda snapshot: None,
+        observer: Observer = NOBODY,
         deadlines: Deadlines | None = None,
+        show: Show = show_nothing,
     ) -> None:
         self._storage = storage
         self._deadlines = deadlines or Deadlines(CALL_SECONDS)
         self._clock = clock
-        self._on_change = on_change
+        self._observer = observer
+        self._show = show
         self._snapshot: Snapshot | None = None
         self._probed_at = float("-inf")
         self._probe: asyncio.Task[Snapshot] | None = None
@@ -155,9 +155,11 @@ class CatalogueCache:
         if snapshot is None or snapshot.version != version:
             # until the new version is there the old one counts as confirmed by this probe
             self._probed_at = began
-            snapshot = await build_snapshot(await self._storage.read_catalogue(coupons=False))
+            snapshot = await build_snapshot(
+                await self._storage.read_catalogue(coupons=False), self._show
+            )
             logger.info("catalogue version %d", snapshot.version)
-            self._on_change(snapshot)
+            self._observer.catalogue_changed(snapshot)
         self._snapshot, self._probed_at = snapshot, began
         return snapshot
 

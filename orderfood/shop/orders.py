@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import struct
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from orderfood.api.wire import fingerprint
 from orderfood.shop.catalogue import CatalogueCache, Snapshot
 from orderfood.shop.coupons import MAX_CODE, MAX_FILE_CODE, MIN_FILE_CODE, fold_code, refused
 from orderfood.shop.errors import (
     FieldError,
-    InvalidRequest,
     KeyMissing,
     KeyRefused,
     PriceChanged,
@@ -23,6 +19,7 @@ from orderfood.shop.errors import (
     Unprocessable,
 )
 from orderfood.shop.keylocks import KeyLocks
+from orderfood.shop.observer import NOBODY, Observer
 from orderfood.shop.order_ids import new_order_id
 from orderfood.shop.pricing import Basket, Prices, price, resolve_lines
 from storage import Storage
@@ -50,10 +47,6 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _unseen(order: Order, coupon: Coupon | None) -> None:
-    """Nobody wants to know."""
-
-
 @dataclass(frozen=True, slots=True)
 class Shop:
     """What the use cases work on."""
@@ -61,8 +54,7 @@ class Shop:
     storage: Storage
     catalogue: CatalogueCache
     now: Callable[[], datetime] = utc_now
-    on_placed: Callable[[Order, Coupon | None], None] = _unseen
-    """Told of each new order; one that is replayed is none."""
+    observer: Observer = NOBODY
     key_locks: KeyLocks = field(default_factory=KeyLocks)
     refused_keys: frozenset[str] = frozenset()
     """Hashes of keys that open nothing, whoever has them."""
@@ -179,11 +171,20 @@ def _unknown_coupon() -> UnknownCoupon:
     return UnknownCoupon("coupon", "unknown coupon", (error,))
 
 
+@dataclass(frozen=True, slots=True)
+class Once:
+    """An idempotency key, and the request that it stands for."""
+
+    key: str
+    fingerprint: str
+    """Equal exactly for equal requests, over processes and versions."""
+
+
 async def place_order(
     shop: Shop,
     user: User,
     basket: Basket,
-    key: str | None = None,
+    once: Once | None = None,
     expected_total: int | None = None,
 ) -> Order:
     """Prices the basket and stores the order, once for each of the user's idempotency keys, and
@@ -192,12 +193,12 @@ async def place_order(
 
     Raises Unprocessable, PriceChanged, StillInProgress, IdempotencyConflict.
     """
-    if key is None:
+    if once is None:
         return await _price_and_store(shop, user, basket, None, expected_total)
-    async with shop.key_locks.hold((user.id, key)):
+    async with shop.key_locks.hold((user.id, once.key)):
         expires_at = shop.now() + KEY_LIFETIME
-        once = IdempotencyKey(key, fingerprint(basket), expires_at)
-        return await _price_and_store(shop, user, basket, once, expected_total)
+        key = IdempotencyKey(once.key, once.fingerprint, expires_at)
+        return await _price_and_store(shop, user, basket, key, expected_total)
 
 
 async def _price_and_store(
@@ -248,7 +249,7 @@ async def _store(
     except CouponUsedUp as error:
         raise refused("the coupon is used up", "coupon_used_up") from error
     if stored.id == order.id:
-        shop.on_placed(stored, coupon)
+        shop.observer.order_placed(stored, coupon)
     return stored
 
 
@@ -274,37 +275,12 @@ async def cancel_order(shop: Shop, user: User, order_id: str) -> Order:
 
 
 async def list_orders(
-    shop: Shop, user: User, limit: int, cursor: str | None
-) -> tuple[list[Order], str | None]:
-    """A page of the user's own orders, newest first, and the cursor of the next one, if any.
-    Raises InvalidRequest for a cursor that is none of ours."""
-    after = None if cursor is None else decode_cursor(cursor)
+    shop: Shop, user: User, limit: int, after: Page | None
+) -> tuple[list[Order], Page | None]:
+    """A page of the user's own orders, newest first, and where the next one begins, if there is
+    one."""
     orders = await shop.storage.list_orders(user.id, limit=limit + 1, after=after)
     if len(orders) <= limit:
         return orders, None
     last = orders[limit - 1]
-    return orders[:limit], encode_cursor(Page(last.created_at, last.id))
-
-
-_CURSOR = struct.Struct(">q16s")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def encode_cursor(page: Page) -> str:
-    """A place in a listing as an opaque text for a URL."""
-    microseconds = (page.created_at - _EPOCH) // _MICROSECOND
-    return base64.urlsafe_b64encode(_CURSOR.pack(microseconds, page.id.bytes)).decode()
-
-
-def decode_cursor(cursor: str) -> Page:
-    """The place that a cursor stands for. Raises InvalidRequest."""
-    try:
-        packed = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
-        microseconds, id_ = _CURSOR.unpack(packed)
-        if microseconds < 0:
-            raise ValueError("before the first order")
-        return Page(_EPOCH + microseconds * _MICROSECOND, uuid.UUID(bytes=id_))
-    except (ValueError, struct.error, OverflowError):
-        error = FieldError("cursor", "is none that was given out")
-        raise InvalidRequest("cursor", "the cursor is not valid", (error,)) from None
+    return orders[:limit], Page(last.created_at, last.id)

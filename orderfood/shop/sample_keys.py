@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from orderfood.shop.catalogue import Snapshot
+from orderfood.shop.observer import Observer
 from orderfood.shop.orders import hash_key
 
 logger = logging.getLogger("order-food")
@@ -23,13 +24,19 @@ def refused_keys(environment: str) -> frozenset[str]:
     return frozenset(map(hash_key, SAMPLE_KEYS if is_production(environment) else ()))
 
 
-def warn_of_sample_keys(environment: str, snapshot: Snapshot) -> None:
+class SampleKeyWatch(Observer):
     """Says so when a catalogue holds keys that open nothing: their users may wonder."""
-    refused = refused_keys(environment)
-    for key in SAMPLE_KEYS:
-        if (hashed := hash_key(key)) in refused and hashed in snapshot.keys:
-            logger.warning(
-                "the sample key %r opens nothing where ENVIRONMENT is %s: load users of your own",
-                key,
-                environment,
-            )
+
+    def __init__(self, environment: str) -> None:
+        self._environment = environment
+
+    def catalogue_changed(self, snapshot: Snapshot) -> None:
+        refused = refused_keys(self._environment)
+        for key in SAMPLE_KEYS:
+            if (hashed := hash_key(key)) in refused and hashed in snapshot.keys:
+                logger.warning(
+                    "the sample key %r opens nothing where ENVIRONMENT is %s: "
+                    "load users of your own",
+                    key,
+                    self._environment,
+                )

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from orderfood.api.contract import contract
+from orderfood.api.operation import contract
 
 ROOT = "urn:contract"
 

@@ -11,6 +11,7 @@ from openapi_spec_validator import validate
 
 from orderfood.api.routes import ROUTES
 from orderfood.api.wire import parse_basket
+from orderfood.web.pages import PAGES
 from tests.api import schema
 from tests.api.client import KEY, Client
 
@@ -23,12 +24,15 @@ def test_the_contract_is_openapi() -> None:
 
 def test_every_route_stands_in_it_with_its_methods() -> None:
     paths = schema.document()["paths"]
-    for _, handler in ROUTES:
-        if handler.route in ("/docs/:file", "*"):
-            continue
-        path = re.sub(r":(\w+)", r"{\1}", handler.route)
-        documented = {method.upper() for method in paths[path]}
-        assert documented == set(handler.methods()) - {"HEAD", "OPTIONS"}, path
+    documented = {(method.upper(), path) for path, of_path in paths.items() for method in of_path}
+    pages = {("GET", template) for template in PAGES}
+    assert documented - pages == {(route.method, route.template) for route in ROUTES}
+
+
+def test_every_route_needs_the_scope_that_stands_in_it() -> None:
+    for route in ROUTES:
+        operation = schema.document()["paths"][route.template][route.method.lower()]
+        assert bool(operation.get("security")) == (route.scope is not None), route.template
 
 
 def test_its_examples_are_right() -> None:

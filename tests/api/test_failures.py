@@ -5,17 +5,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
-from tornado.web import Application
+from tornado.ioloop import IOLoop
 
 from fixtures import read_fixtures
-from orderfood.api.endpoint import Context
-from orderfood.api.routes import build_app
+from orderfood.api import menu
+from orderfood.api.context import Context
+from orderfood.api.endpoint import Api
+from orderfood.api.routes import ROUTES, build_router
 from orderfood.observe.storage import ObservedStorage
+from orderfood.server.drain import bind
+from orderfood.server.limits import Limits
+from orderfood.server.tornado_server import TornadoServer
 from orderfood.settings import read_settings
 from orderfood.shop.catalogue import CatalogueCache
 from orderfood.shop.orders import Shop
@@ -55,22 +60,33 @@ def storage() -> BrokenStorage:
 @pytest.fixture
 def context(storage: BrokenStorage) -> Context:
     observed = ObservedStorage(storage, call_seconds=0.2)
-    catalogue = CatalogueCache(observed, deadlines=observed.deadlines)
+    catalogue = CatalogueCache(observed, deadlines=observed.deadlines, show=menu.show)
     return Context(Shop(observed, catalogue), read_settings({}))
 
 
 @pytest.fixture
-def app(context: Context) -> Application:
-    return build_app(context)
+def port(context: Context, io_loop: IOLoop) -> Iterator[int]:
+    listening = bind("127.0.0.1", 0)
+
+    async def start() -> TornadoServer:
+        server = TornadoServer(Api(context, build_router(ROUTES)), Limits())
+        await server.listen(listening)
+        return server
+
+    server = io_loop.run_sync(start)
+    yield listening.getsockname()[1]
+    server.stop()
+    io_loop.run_sync(server.close_all_connections)
 
 
 class Caller:
-    def __init__(self, client: AsyncHTTPClient) -> None:
-        self._client = client
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}"
+        self._client = AsyncHTTPClient()
 
     async def __call__(self, path: str, body: str | None = None, **headers: str) -> HTTPResponse:
         return await self._client.fetch(
-            path,  # pytest-tornasync's client puts the server before it
+            self._url + path,
             method="GET" if body is None else "POST",
             body=body,
             headers={"api_key": "apitest", "Content-Type": "application/json", **headers},
@@ -79,8 +95,8 @@ class Caller:
 
 
 @pytest.fixture
-def call(http_server_client: AsyncHTTPClient) -> Caller:
-    return Caller(http_server_client)
+def call(port: int) -> Caller:
+    return Caller(port)
 
 
 async def fill(storage: BrokenStorage) -> None:

@@ -11,8 +11,9 @@ import pytest
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.web import Application, RequestHandler
 
-from orderfood.server.connection import HttpToolsServer, Limits
 from orderfood.server.drain import bind
+from orderfood.server.limits import Limits
+from orderfood.server.listener import HttpToolsServer
 from orderfood.server.tornado_server import TornadoServer
 
 LIMITS = Limits(

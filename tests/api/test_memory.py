@@ -12,9 +12,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from orderfood.api.front import Front
-from orderfood.api.routes import build_app
-from orderfood.composition import new_context
+from orderfood.composition import front_door, new_context
 from orderfood.observe.exporting import Tracing
 from orderfood.observe.request_spans import RequestTracer
 from orderfood.server.drain import Server, bind
@@ -80,7 +78,7 @@ async def served(http_server: str, tracing: Tracing) -> AsyncIterator[int]:
         await prepare_storage(storage, settings)
         context = new_context(settings, storage)
         tracer = RequestTracer(tracing, settings)
-        server = Server(Front(build_app(context, tracer), context, tracer), context)
+        server = Server(front_door(context, tracer), settings, context.traffic)
         listening = bind("127.0.0.1", 0)
         port: int = listening.getsockname()[1]
         await server.listen(listening)

@@ -58,7 +58,7 @@ async def test_an_isolation_level_refuses_no_order(
         if when == "after":
             await set_default(postgres_url, setting)
             for storage in storages:
-                storage._states_isolation = False  # type: ignore[attr-defined]
+                storage._database._states_isolation = False  # type: ignore[attr-defined]
         limits = CouponLimits(max_uses=150)
 
         async def order(number: int) -> bool:

@@ -260,10 +260,9 @@ async def full(store: SQLiteStorage) -> AsyncIterator[None]:
     def limit(db: sqlite3.Connection, pages: int) -> None:
         db.execute(f"PRAGMA max_page_count = {pages}")
 
-    assert store._writer is not None
-    await store._writer.run(limit, 1)
+    await store._file.write(limit, 1)
     yield
-    await store._writer.run(limit, 2**30)
+    await store._file.write(limit, 2**30)
 
 
 async def test_a_disk_that_is_full(sqlite_url: str) -> None:
@@ -317,7 +316,7 @@ async def test_a_file_that_is_locked_for_long(
         other.execute("ROLLBACK")
         await adding
         other.execute("BEGIN IMMEDIATE")
-        monkeypatch.setattr("storage.sqlite.storage.ORDER_LOCK_SECONDS", 0.1)
+        monkeypatch.setattr("storage.sqlite.orders.ORDER_LOCK_SECONDS", 0.1)
         with pytest.raises(StorageUnavailable):
             await store.add_order(new_order())
         other.close()

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import pytest
 
+from orderfood.api import menu
 from orderfood.observe.storage import ObservedStorage
 from orderfood.shop.catalogue import CatalogueCache, Snapshot
 from orderfood.shop.orders import Shop, quote
@@ -80,7 +81,7 @@ def _no_collector() -> Iterator[None]:
 @pytest.mark.usefixtures("_no_collector")
 async def test_no_piece_of_a_refresh_is_long(database: Database) -> None:
     async with database.open() as storage:
-        cache, shares = CatalogueCache(ObservedStorage(storage)), []
+        cache, shares = CatalogueCache(ObservedStorage(storage), show=menu.show), []
         for price in (500, 600, 700, 800):
             await storage.replace_catalogue(large_catalogue(price))
             slices = await slices_during(cache)

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import re
 import sqlite3
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -14,8 +13,8 @@ import pytest
 from migrations import read_migrations
 from storage import SCHEMA_VERSION, Storage, open_storage
 from storage.errors import MigrationChanged, MigrationFailed, MigrationTimeout, SchemaOutdated
-from storage.postgres.storage import MIGRATION_LOCK
-from storage.records import Catalogue, Change, CouponLimits, Migration
+from storage.postgres.schema import MIGRATION_LOCK
+from storage.records import Catalogue, CouponLimits, Migration
 from tests.contract.database import Database, new_catalogue, new_key, new_order
 
 NEXT = SCHEMA_VERSION + 1
@@ -210,48 +209,16 @@ async def test_a_schema_that_is_missing_is_named(shared_url: str) -> None:
                 await call
 
 
-OLD_SQLITE = (
-    "INSERT INTO products VALUES (77, 'Soup', 499, 'Soup')",
-    "INSERT INTO orders (number, id, user_id, subtotal, discounts, total, created_at, coupon_code,"
-    " counted, status, version) VALUES (1, '{id}', 'demo', 1, 0, 1, 0, NULL, 0, 'placed', 1)",
-    "INSERT INTO order_lines VALUES (1, 0, 77, 'Soup', 499, 'Soup', 1)",
-    "DELETE FROM products WHERE id = 1",
-)
-
-OLD_POSTGRES = (
-    "INSERT INTO products (id, name, price, category) VALUES (77, 'Soup', 499, 'Soup')",
-    "SELECT outcome, first_order FROM add_orders('{{{id}}}', '{{demo}}', '{{1}}', '{{0}}', '{{1}}',"
-    " '{{1970-01-01T00:00:00Z}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{NULL}}',"
-    " '{{NULL}}', '{{1}}', '{{0}}', '{{77}}', '{{Soup}}', '{{499}}', '{{Soup}}', '{{1}}')",
-    "DELETE FROM products WHERE id = 1",
-)
-
-
-async def execute_old(url: str, order_id: object) -> None:
-    if url.startswith("sqlite"):
-        with sqlite3.connect(url.removeprefix("sqlite:///")) as db:
-            db.execute("PRAGMA foreign_keys = ON")
-            for statement in OLD_SQLITE:
-                db.execute(statement.format(id=order_id))
-        db.close()
-        return
-    connection = await asyncpg.connect(url)
-    for statement in OLD_POSTGRES:
-        await connection.execute(statement.format(id=order_id))
-    await connection.close()
-
-
-async def test_the_program_before_the_details_of_products_goes_on(shared_url: str) -> None:
-    """Its statements, as it has them, while the new schema is there already."""
-    order_id = uuid.uuid4()
-    async with Database(shared_url).open() as storage:
-        await storage.replace_catalogue(new_catalogue())
-        await execute_old(shared_url, order_id)
-        products = (await storage.read_catalogue()).catalogue.products
-        assert [product.id for product in products] == [2, 10, 77]
-        (line,) = (await storage.get_order("demo", order_id)).lines
-        assert line.product == products[-1]
-        assert (await storage.replace_catalogue(new_catalogue())).changes["products"] == Change(
-            added=1, removed=1, unchanged=2
-        )
-        assert (await storage.read_catalogue()).catalogue == new_catalogue()
+async def test_a_newer_add_orders_may_take_more_in_another_order(postgres_url: str) -> None:
+    """During a rolling update the old code calls the new function by the names it knows."""
+    (function,) = [one for one in read_migrations("postgresql") if one.name.endswith("_add_orders")]
+    ids, users, last = "order_ids uuid[],", "order_users text[],", "line_details text[]\n"
+    assert all(function.sql.count(each) == 1 for each in (ids, users, last))
+    newer = function.sql.replace(ids, "").replace(users, f"{users} {ids}")
+    newer = newer.replace(last, f"{last}, more integer[] DEFAULT '{{}}'\n")
+    async with Database(postgres_url).open() as storage:
+        await storage.apply_migration(new_migration(f"DROP FUNCTION add_orders; {newer}"))
+        order = new_order(coupon_code="TEN")
+        assert await storage.add_order(order, key=new_key(), limits=CouponLimits(5, 2)) == order
+        assert await storage.get_order("demo", order.id) == order
+        assert await storage.get_coupon_uses("TEN", "demo") == (1, 1)

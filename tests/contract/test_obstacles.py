@@ -172,10 +172,9 @@ async def test_a_file_that_becomes_read_only(sqlite_url: str) -> None:
 
     async with Database(sqlite_url).open() as storage:
         assert isinstance(storage, SQLiteStorage)
-        assert storage._writer is not None
-        await storage._writer.run(allow, False)
+        await storage._file.write(allow, False)
         await obstructed(storage, Obstacle.READ_ONLY)
-        await storage._writer.run(allow, True)
+        await storage._file.write(allow, True)
         await free(storage)
 
 

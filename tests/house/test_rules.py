@@ -83,15 +83,7 @@ def test_the_documentation_names_files_that_there_are() -> None:
         for path in re.findall(rf"[`(]((?:{FOLDERS})/[\w./-]*\w)/?[`)]", page.read_text())
         if not (ROOT / path).exists()
     }
-    assert {line for line in missing if line.rpartition(": ")[2] not in COMING} == set()
+    assert missing == set()
 
 
 FOLDERS = "orderfood|storage|scripts|fixtures|migrations|rig|tests|benchmarks|chart|docs"
-
-COMING = {
-    "orderfood/api/failures.py",
-    "orderfood/api/menu.py",
-    "orderfood/web",
-    "orderfood/web/static",
-}
-"""Files that the documentation is ahead of."""

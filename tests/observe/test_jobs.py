@@ -45,7 +45,7 @@ def test_a_migration(jaeger: Jaeger, shared_url: str) -> None:
     spans = jaeger.spans(MIGRATION)
     assert [s.name for s in spans] == [
         "migration.execute", "migration.createTables", "migration.createIndexes",
-        "migration.addProductDetails",
+        "migration.addOrders",
     ]  # fmt: skip
     execute, *steps = spans
     names = [m.name for m in read_migrations("sqlite")]

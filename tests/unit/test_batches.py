@@ -7,7 +7,8 @@ from contextvars import Context, ContextVar
 
 import pytest
 
-from storage.batches import Batcher, Told, together_or_alone
+from storage.base import Told
+from storage.batches import Batcher, together_or_alone
 from storage.errors import (
     CouponUsedUp,
     StorageBusy,
@@ -164,3 +165,71 @@ async def test_a_store_that_goes_away_is_tried_once() -> None:
     results = await together_or_alone(store, [1, 2])
     assert [type(result) for result in results] == [StorageUnavailable] * 2
     assert calls == 1
+
+
+def parity(number: int) -> int | None:
+    """Even numbers have no name; odd ones share theirs with those that end like them."""
+    return number % 10 if number % 2 else None
+
+
+async def test_of_an_equal_name_each_waits_for_the_batch_of_the_one_before() -> None:
+    store = Recorder()
+    batcher = Batcher(store, name_of=parity)
+    numbers = [1, 11, 2, 3, 21, 4, 13]
+    assert await asyncio.gather(*map(batcher.submit, numbers)) == [2 * n for n in numbers]
+    assert store.batches == [[1, 2, 3, 4], [11, 13], [21]]
+
+
+async def test_a_name_is_held_while_its_batch_runs_and_not_longer() -> None:
+    store = Recorder()
+    store.open.clear()
+    batcher = Batcher(store, name_of=parity)
+    first = asyncio.create_task(batcher.submit(1))
+    await asyncio.sleep(0.01)
+    rest = [asyncio.create_task(batcher.submit(number)) for number in (11, 2, 21)]
+    await asyncio.sleep(0)
+    store.open.set()
+    assert await asyncio.gather(first, *rest) == [2, 22, 4, 42]
+    assert store.batches == [[1], [11, 2], [21]]
+    assert await batcher.submit(31) == 62
+    assert batcher._behind == {}
+
+
+async def test_those_behind_an_equal_name_count_and_may_leave() -> None:
+    store = Recorder()
+    store.open.clear()
+    batcher = Batcher(store, name_of=parity, capacity=3)
+    running = asyncio.create_task(batcher.submit(1))
+    await asyncio.sleep(0.01)
+    waiting = [asyncio.create_task(batcher.submit(number)) for number in (11, 21, 31)]
+    await asyncio.sleep(0)
+    with pytest.raises(StorageBusy):
+        await batcher.submit(41)
+    waiting[0].cancel()
+    waiting[1].cancel()
+    store.open.set()
+    assert [await running, await waiting[2]] == [2, 62]
+    assert store.batches == [[1], [31]]
+
+
+async def test_close_finishes_those_behind_an_equal_name() -> None:
+    batcher = Batcher(Recorder(), name_of=parity)
+    waiting = [asyncio.create_task(batcher.submit(number)) for number in (1, 11, 21)]
+    await asyncio.sleep(0)
+    await batcher.close()
+    assert await asyncio.gather(*waiting) == [2, 22, 42]
+
+
+async def test_one_of_an_equal_name_that_fails_lets_the_next_be_tried() -> None:
+    tried: list[list[int]] = []
+
+    async def store(batch: list[int]) -> list[int]:
+        tried.append(batch)
+        if len(tried) == 1:
+            raise StorageUnavailable("gone")
+        return batch
+
+    batcher = Batcher(store, name_of=parity)
+    one, eleven = await asyncio.gather(*map(batcher.submit, (1, 11)), return_exceptions=True)
+    assert isinstance(one, StorageUnavailable)
+    assert (eleven, tried) == (11, [[1], [11]])

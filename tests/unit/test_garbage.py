@@ -10,11 +10,14 @@ from typing import Any, cast
 import pytest
 
 from fixtures import read_fixtures
-from orderfood.api.endpoint import Context
-from orderfood.api.front import Front
-from orderfood.api.routes import build_app
+from orderfood.api import menu
+from orderfood.api.context import Context
+from orderfood.api.endpoint import Api
+from orderfood.api.routes import ROUTES, build_router
 from orderfood.observe.storage import ObservedStorage
-from orderfood.server.connection import Connection, HttpToolsServer, Limits
+from orderfood.server.connection import Connection
+from orderfood.server.limits import Limits
+from orderfood.server.listener import HttpToolsServer
 from orderfood.settings import read_settings
 from orderfood.shop.catalogue import CatalogueCache
 from orderfood.shop.orders import Shop
@@ -92,12 +95,12 @@ def kept_garbage() -> Iterator[list[Any]]:
     gc.garbage.clear()
 
 
-async def new_front() -> Front:
+async def new_front() -> Api:
     storage = ObservedStorage(MemoryStorage("memory://"))
     await storage.replace_catalogue(read_fixtures(read_settings({}).fixtures_dir).catalogue)
-    context = Context(Shop(storage, CatalogueCache(storage)), read_settings({}))
+    context = Context(Shop(storage, CatalogueCache(storage, show=menu.show)), read_settings({}))
     await context.shop.catalogue.get()
-    return Front(build_app(context), context)
+    return Api(context, build_router(ROUTES))
 
 
 @pytest.mark.parametrize("kind", REQUESTS)

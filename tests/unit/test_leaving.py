@@ -6,13 +6,16 @@ import asyncio
 from typing import cast
 
 from fixtures import read_fixtures
-from orderfood.api.endpoint import Context
-from orderfood.api.front import Front
-from orderfood.api.routes import build_app
-from orderfood.observe.requests import RequestObserver
-from orderfood.server.connection import Connection, HttpToolsServer, Limits
+from orderfood.api import menu
+from orderfood.api.context import Context
+from orderfood.api.endpoint import Api
+from orderfood.api.routes import ROUTES, build_router
+from orderfood.server.connection import Connection
+from orderfood.server.limits import Limits
+from orderfood.server.listener import HttpToolsServer
 from orderfood.settings import read_settings
 from orderfood.shop.catalogue import CatalogueCache
+from orderfood.shop.observer import AnsweredRequest, Observer
 from orderfood.shop.orders import Shop
 from storage.memory import MemoryStorage
 from tests.unit.test_garbage import BODY, Sink, post
@@ -30,15 +33,14 @@ class SlowStorage(MemoryStorage):
         return await super().get_catalogue_version()
 
 
-class Ends(RequestObserver):
+class Ends(Observer):
     """Remembers the statuses with which requests ended."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.statuses: list[int] = []
 
-    def end(self, method: str, route: str, status: int, *more: object) -> None:
-        self.statuses.append(status)
+    def request_ended(self, request: AnsweredRequest) -> None:
+        self.statuses.append(request.status)
 
 
 class Shopper:
@@ -46,9 +48,9 @@ class Shopper:
 
     def __init__(self) -> None:
         self.storage, self.observer, self.sink = SlowStorage(), Ends(), Sink()
-        shop = Shop(self.storage, CatalogueCache(self.storage))
+        shop = Shop(self.storage, CatalogueCache(self.storage, show=menu.show))
         self.context = Context(shop, read_settings({}), observer=self.observer)
-        front = Front(build_app(self.context), self.context)
+        front = Api(self.context, build_router(ROUTES))
         self.connection = Connection(HttpToolsServer(front, Limits()))
         self.connection.connection_made(cast(asyncio.Transport, self.sink))
 
@@ -58,7 +60,7 @@ class Shopper:
 
     async def wait_until_idle(self) -> None:
         async with asyncio.timeout(10):
-            while self.context.active:  # noqa: ASYNC110
+            while self.context.traffic.in_flight:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
 
@@ -67,9 +69,9 @@ async def test_it_is_answered_and_counted_once() -> None:
     await shopper.fill()
     shopper.connection.data_received(post(BODY))
     await asyncio.sleep(0.01)
-    assert shopper.context.active == 1
+    assert shopper.context.traffic.in_flight == 1
     shopper.connection.connection_lost(ConnectionResetError())
-    assert shopper.context.active == 1  # the drain waits for it
+    assert shopper.context.traffic.in_flight == 1  # the drain waits for it
     shopper.storage.open.set()
     await shopper.wait_until_idle()
     assert shopper.observer.statuses == [200]

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from storage.sqlite.statements import split
+from storage.sqlite.schema import split
 
 TRIGGER = """CREATE TRIGGER t AFTER INSERT ON a BEGIN
     DELETE FROM b; DELETE FROM c;

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 import asyncpg
 import pytest
 
-from orderfood.api.endpoint import status_of
+from orderfood.api.failures import failure_of
 from storage.errors import (
     InvalidStorageURL,
     OrderExists,
@@ -20,7 +20,7 @@ from storage.errors import (
     ValueRejected,
 )
 from storage.postgres import errors as postgres_errors
-from storage.sqlite import storage as sqlite
+from storage.sqlite import errors as sqlite_errors
 
 Translate = Callable[[], AbstractContextManager[None]]
 
@@ -46,7 +46,7 @@ def raised(error: Exception, translate: Translate) -> StorageError:
     return caught.value
 
 
-@pytest.mark.parametrize("translate", [postgres_errors.driver_errors, sqlite._driver_errors])
+@pytest.mark.parametrize("translate", [postgres_errors.driver_errors, sqlite_errors.driver_errors])
 @pytest.mark.parametrize(
     "kind", [k for k in SYSTEM if k.__module__ in ("builtins", "ssl", "socket")]
 )
@@ -56,7 +56,7 @@ def test_what_the_system_and_tls_raise_is_a_store_that_does_not_answer(
     for error in (kind(), kind(1, "certificate verify failed")):
         translated = raised(error, translate)
         assert isinstance(translated, StorageUnavailable)
-        assert status_of(translated) == 503
+        assert failure_of(translated).status == 503
 
 
 def expected(kind: type[Exception]) -> type[StorageError] | tuple[type[StorageError], ...]:
@@ -80,7 +80,7 @@ def test_every_error_of_asyncpg_is_one_of_ours(kind: type[Exception]) -> None:
 
 @pytest.mark.parametrize("kind", SQLITE)
 def test_every_error_of_sqlite_is_one_of_ours(kind: type[Exception]) -> None:
-    translated = raised(kind("x"), sqlite._driver_errors)
+    translated = raised(kind("x"), sqlite_errors.driver_errors)
     rejected = issubclass(kind, sqlite3.IntegrityError | sqlite3.DataError)
     assert isinstance(translated, ValueRejected if rejected else StorageUnavailable)
 
@@ -96,10 +96,10 @@ def named(kind: type[sqlite3.Error], name: str) -> sqlite3.Error:
 )
 @pytest.mark.parametrize("kind", [sqlite3.InterfaceError, sqlite3.OperationalError])
 def test_a_file_that_fails_is_no_fault_of_a_value(kind: type[sqlite3.Error], name: str) -> None:
-    assert isinstance(raised(named(kind, name), sqlite._driver_errors), StorageUnavailable)
+    assert isinstance(raised(named(kind, name), sqlite_errors.driver_errors), StorageUnavailable)
 
 
 def test_what_is_none_of_theirs_passes_through() -> None:
-    for translate in (postgres_errors.driver_errors, sqlite._driver_errors):
+    for translate in (postgres_errors.driver_errors, sqlite_errors.driver_errors):
         with pytest.raises(ZeroDivisionError), translate():
             raise ZeroDivisionError

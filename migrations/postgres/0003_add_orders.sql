@@ -1,11 +1,7 @@
--- What a menu may say beside name, price and category, as a JSON object: description, image,
--- allergens. NULL says nothing. A receipt copies it, as it copies the rest of a product.
-ALTER TABLE products ADD COLUMN details text;
-ALTER TABLE order_lines ADD COLUMN details text;
-
 -- Stores a batch of new orders in one step. Each argument is a column, with an element for each order
 -- or, from line_orders on, for each line; line_orders holds the position of the line's order. No user
--- may have a key twice in one batch.
+-- may have a key twice in one batch. Callers name the arguments, so that a later version may have
+-- more of them, each with a default.
 --
 -- The outcome of each order, in order: 'stored', 'replayed' (first_order was stored under its key),
 -- 'conflict' (under its key, with another request) or 'used up' (no use of its coupon is left, and
@@ -191,35 +187,4 @@ BEGIN
 
     RETURN QUERY SELECT * FROM unnest(outcomes, first_orders);
 END
-$$;
-
--- As the program before this migration calls it, which may serve beside it for a while.
-CREATE OR REPLACE FUNCTION add_orders(
-    order_ids uuid[],
-    order_users text[],
-    order_subtotals bigint[],
-    order_discounts bigint[],
-    order_totals bigint[],
-    order_times timestamptz[],
-    order_codes text[],
-    use_limits bigint[],
-    user_use_limits bigint[],
-    order_keys text[],
-    order_fingerprints text[],
-    key_expiries timestamptz[],
-    line_orders integer[],
-    line_positions integer[],
-    line_products bigint[],
-    line_names text[],
-    line_prices bigint[],
-    line_categories text[],
-    line_quantities bigint[]
-) RETURNS TABLE (outcome text, first_order uuid)
-LANGUAGE sql AS $$
-    SELECT outcome, first_order FROM add_orders(
-        order_ids, order_users, order_subtotals, order_discounts, order_totals, order_times,
-        order_codes, use_limits, user_use_limits, order_keys, order_fingerprints, key_expiries,
-        line_orders, line_positions, line_products, line_names, line_prices, line_categories,
-        line_quantities, '{}'
-    )
 $$;

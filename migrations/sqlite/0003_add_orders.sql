@@ -1,0 +1,2 @@
+-- Nothing to do: the twin of the function with which Postgres stores orders. SQLite has one writer at a
+-- time, and the program runs the same steps within its transaction (storage/sqlite/orders.py).

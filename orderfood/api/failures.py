@@ -1,0 +1,146 @@
+"""The one table from what went wrong to an answer."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import NamedTuple
+
+from orderfood.api.answers import JSON_HEADERS, Answer
+from orderfood.api.wire import encode_json, error_json, quote_json
+from orderfood.server.bodies import Fields
+from orderfood.shop import errors
+from orderfood.shop.errors import Refusal, TooManyRequests
+from storage import errors as stored
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY = 1024 * 1024
+"""Bytes of a request's body; one more is 413."""
+
+RETRY_AFTER = "1"
+"""Seconds after which a client may try again what was answered with 503 or 409."""
+
+WARN_SECONDS = 5.0
+"""How often the same failure of the store is logged."""
+
+MAX_WARNED = 100
+"""How many different failures are remembered for that."""
+
+
+class NotFound(Exception):
+    """Nothing is at this path, or nothing of that id."""
+
+
+class MethodNotAllowed(Exception):
+    """Something is at this path, but not by this method. ``methods`` are those that are."""
+
+    def __init__(self, methods: tuple[str, ...]) -> None:
+        super().__init__(", ".join(methods))
+        self.methods = methods
+
+
+class BodyTooLarge(Exception):
+    """The body is over MAX_BODY bytes, or announced so."""
+
+
+class Failure(NamedTuple):
+    """How one kind of error is answered. Where ``reason`` and ``message`` are None the error says
+    them itself; never a driver's or a parser's own text."""
+
+    status: int
+    reason: str | None = None
+    message: str | None = None
+
+
+FAILURES: dict[type[BaseException], Failure] = {
+    NotFound: Failure(404, "not_found", "not found"),
+    MethodNotAllowed: Failure(405, "method", "this method is not allowed here"),
+    BodyTooLarge: Failure(413, "body_size", f"the body is over {MAX_BODY} bytes"),
+    errors.KeyMissing: Failure(401),
+    errors.KeyRefused: Failure(403),
+    errors.InvalidRequest: Failure(400),
+    errors.UnsupportedMedia: Failure(415),
+    errors.Unprocessable: Failure(422),
+    errors.PriceChanged: Failure(409),
+    errors.StillInProgress: Failure(409),
+    errors.TooManyRequests: Failure(429),
+    stored.OrderNotFound: Failure(404, "no_such_order", "no such order"),
+    stored.IdempotencyConflict: Failure(
+        422, "idempotency_conflict", "this Idempotency-Key was used with another request"
+    ),
+    stored.CouponUsedUp: Failure(422, "coupon_used_up", "the coupon is used up"),
+    stored.OrderNotCancellable: Failure(409, "not_cancellable", "the order cannot be cancelled"),
+    stored.ValueRejected: Failure(422, "value", "the order holds a value that cannot be stored"),
+    stored.StorageBusy: Failure(503, "store_busy", "the store does not answer; try again"),
+    stored.StorageError: Failure(503, "store", "the store does not answer; try again"),
+    Exception: Failure(500, "defect", "internal error"),
+}
+"""The nearest base class counts, for all three."""
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The row of an error."""
+    return next(FAILURES[kind] for kind in type(error).__mro__ if kind in FAILURES)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a request is not answered as it wished: a fixed word, for logs, metrics and spans."""
+    if isinstance(error, Refusal):
+        return error.reason
+    return failure_of(error).reason or "defect"
+
+
+def failure_answer(error: BaseException, request_id: str) -> Answer:
+    """The answer to a request that failed with ``error``. The body has the one shape of every
+    error."""
+    status, _, message = failure_of(error)
+    told = error.message if isinstance(error, Refusal) else message
+    details = error.errors if isinstance(error, Refusal) else ()
+    body = error_json(status, told or "", request_id, details)
+    if isinstance(error, errors.PriceChanged):
+        body["quote"] = quote_json(error.lines, error.coupon_code, error.prices)
+    headers = _headers_of(error, status)
+    return Answer(encode_json(body), status, JSON_HEADERS, headers, reason_of(error))
+
+
+def _headers_of(error: BaseException, status: int) -> Fields:
+    if isinstance(error, TooManyRequests):
+        return (("Retry-After", str(error.retry_after)),)
+    if status == 503 or isinstance(error, errors.StillInProgress):
+        return (("Retry-After", RETRY_AFTER),)
+    if status == 401:
+        return (("WWW-Authenticate", 'ApiKey realm="orderfood"'),)
+    if isinstance(error, MethodNotAllowed):
+        return (("Allow", ", ".join(error.methods)),)
+    return ()
+
+
+def is_guess(error: BaseException) -> bool:
+    """Whether it is the refusal of a key or a coupon that does not exist."""
+    if isinstance(error, errors.KeyRefused):
+        return error.reason == "wrong_key"
+    return isinstance(error, errors.UnknownCoupon)
+
+
+def log_failure(error: BaseException, request_id: str, label: str) -> None:
+    """Logs a defect, and once in a while why the store fails: the client is not told, and each of
+    many requests would say the same. Whatever else is the client's own affair."""
+    status = failure_of(error).status
+    if status == 500:
+        fields = {"request_id": request_id, "route": label}
+        logger.error("a request failed", exc_info=error, extra={"fields": fields})
+    elif status == 503:
+        _warn_of_store(str(error))
+
+
+def _warn_of_store(text: str) -> None:
+    now = time.monotonic()
+    if now - _warned.get(text, float("-inf")) >= WARN_SECONDS:
+        if len(_warned) >= MAX_WARNED:
+            _warned.clear()
+        _warned[text] = now
+        logger.warning("the store failed: %s", text)
+
+
+_warned: dict[str, float] = {}

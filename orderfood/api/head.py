@@ -1,0 +1,144 @@
+"""What is judged of a request before its body has come.
+
+The order is the contract's: rate of who has no good key (429), route and method (404, 405), key
+(401, 403), rate (429), media type (415), announced size (413), Idempotency-Key (400).
+"""
+
+from __future__ import annotations
+
+import re
+
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
+
+from orderfood.api.failures import MAX_BODY, BodyTooLarge, MethodNotAllowed, NotFound, is_guess
+from orderfood.api.media import check_media
+from orderfood.api.ratelimit import RateLimiter
+from orderfood.api.request import Request
+from orderfood.api.routing import EVERYTHING, UNKNOWN, Route
+from orderfood.observe.addresses import client_address
+from orderfood.server.exchange import Exchange
+from orderfood.server.remembered import remembered
+from orderfood.shop import orders as shop_orders
+from orderfood.shop.errors import FieldError, InvalidRequest, TooManyRequests
+
+_VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+
+
+def check_host(start_line: RequestStartLine, headers: HTTPHeaders, exchange: Exchange) -> None:
+    """Judges Host (RFC 9112, 3.2). Raises HTTPInputError."""
+    if not _is_certainly_good(headers.get("Host") or ""):
+        path = start_line.path.partition("?")[0]
+        HTTPServerRequest(  # as Tornado judges it
+            connection=exchange, start_line=start_line._replace(path=path), headers=headers
+        )
+
+
+@remembered
+def _is_certainly_good(host: str) -> bool:
+    return bool(_HOST.fullmatch(host))
+
+
+async def judge_head(request: Request) -> Route:
+    """The route of a request that may go on; sets its user and its allowance. Raises NotFound,
+    MethodNotAllowed, BodyTooLarge, Refusal."""
+    limiter = request.context.limiter
+    if limiter is not None and request.resource.limited:
+        await _count(request, limiter)
+    route = _route_of(request)
+    if route.scope is not None:
+        await authenticate(request, route.scope)
+    _check_allowance(request)
+    if request.method == "POST":
+        _check_body_head(request, route)
+    return route
+
+
+def _route_of(request: Request) -> Route:
+    route, resource = request.target.route, request.resource
+    if route is not None:
+        return route
+    if resource is UNKNOWN or resource.label == EVERYTHING:
+        raise NotFound
+    raise MethodNotAllowed(resource.methods)
+
+
+async def authenticate(request: Request, scope: str) -> None:
+    """Sets the user, as the key stands now. Raises KeyMissing, KeyRefused."""
+    request.user = await shop_orders.authenticate(request.shop, request.key, scope)
+
+
+async def _count(request: Request, limiter: RateLimiter) -> None:
+    """Counts for a key that is good, else for an address, which is refused at once: whatever it
+    asked for would tell it how to go on. A preflight, which comes without a key, only looks."""
+    if _is_preflight(request):
+        request.allowance = limiter.look(address_of(request))
+        return
+    key = request.key
+    if key and await shop_orders.is_good_key(request.shop, key):
+        request.allowance = limiter.count(f"key {shop_orders.hash_key(key)}")
+        return
+    request.allowance = limiter.count(address_of(request))
+    _check_allowance(request)
+
+
+def _is_preflight(request: Request) -> bool:
+    """Whether it is a browser's question before the request."""
+    return request.method == "OPTIONS" and "OPTIONS" in request.resource.routes
+
+
+def _check_allowance(request: Request) -> None:
+    left = request.allowance
+    if left is not None and not left.allowed and not _is_preflight(request):
+        raise TooManyRequests("rate_limit", "too many requests", retry_after=left.reset)
+
+
+def address_of(request: Request) -> str:
+    """Whose address counts: the client's, behind proxies that are trusted."""
+    headers = request.headers
+    trusted = request.context.settings.trusted_proxies
+    return client_address(
+        request.peer, headers.get("x-forwarded-for"), headers.get("forwarded"), trusted
+    )
+
+
+def braked(request: Request, error: BaseException) -> BaseException:
+    """The error that a guess is answered with: another one when its address has made many."""
+    guesses = request.context.guesses
+    if guesses is None or not is_guess(error):
+        return error
+    left = guesses.count(address_of(request))
+    if left.allowed:
+        return error
+    return TooManyRequests("abuse_limit", "too many guesses", retry_after=left.reset)
+
+
+def _check_body_head(request: Request, route: Route) -> None:
+    check_media(request.headers, takes_body=route.reads_body)
+    if announced_length(request) > MAX_BODY:
+        raise BodyTooLarge
+    if route.takes_idempotency_key:
+        _check_idempotency_key(request.headers.get("idempotency-key"))
+
+
+def _check_idempotency_key(key: str | None) -> None:
+    if key is not None and not _VISIBLE.fullmatch(key):
+        error = FieldError("Idempotency-Key", "must be 1 to 255 visible ASCII characters")
+        raise InvalidRequest("idempotency_key", "the Idempotency-Key is not valid", (error,))
+
+
+def announced_length(request: Request) -> int:
+    """Bytes of the body as Content-Length has them, which the server has judged; 0 where it is
+    chunked."""
+    return int(request.headers.get("content-length") or 0)
+
+
+def body_follows(request: Request) -> bool:
+    """Whether a body is announced."""
+    return "transfer-encoding" in request.headers or announced_length(request) > 0
+
+
+def client_waits(request: Request) -> bool:
+    """Whether the client holds its body back until it is asked for it (RFC 9110, 10.1.1)."""
+    expects = request.headers.get("expect", "").lower() == "100-continue"
+    return expects and request.target.version == "HTTP/1.1"

@@ -1,0 +1,59 @@
+"""The menu, made ready to send once for each version of the catalogue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from orderfood.api.answers import Answer, encoded_answer
+from orderfood.api.failures import NotFound
+from orderfood.api.request import Request
+from orderfood.api.wire import JSON_TYPE, encode_product, encode_product_list
+from orderfood.server.bodies import Encoded, encode_bytes
+from orderfood.shop.catalogue import Snapshot, portions
+from orderfood.shop.errors import FieldError, InvalidRequest
+from orderfood.shop.pricing import parse_product_id
+from storage.records import Product
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """The products of one version as bodies."""
+
+    all: Encoded
+    one: dict[str, Encoded] = field(default_factory=dict)
+    """Those that were asked for, by id."""
+
+
+async def show(products: Sequence[Product]) -> Menu:
+    """The menu of these products. It is encoded in portions, between which requests are answered,
+    and compressed on a thread, where that does without Python."""
+    pieces = [encode_product_list(portion) async for portion in portions(products)]
+    body = b"[" + b",".join(pieces) + b"]"
+    return Menu(await asyncio.to_thread(encode_bytes, body, JSON_TYPE))
+
+
+def list_products(request: Request, snapshot: Snapshot) -> Answer:
+    """All products, by their ids."""
+    menu: Menu = snapshot.shown
+    return encoded_answer(menu.all, request.headers)
+
+
+def get_product(request: Request, snapshot: Snapshot) -> Answer:
+    """One product. Raises InvalidRequest, NotFound."""
+    product_id = parse_product_id(request.parameters["productId"])
+    if product_id is None:
+        error = FieldError("productId", "must be a canonical decimal int64")
+        raise InvalidRequest("path", "the product id is not valid", (error,))
+    return encoded_answer(_encoded(snapshot, str(product_id)), request.headers)
+
+
+def _encoded(snapshot: Snapshot, id_: str) -> Encoded:
+    menu: Menu = snapshot.shown
+    found = menu.one.get(id_)
+    if found is None:
+        if id_ not in snapshot.products:
+            raise NotFound
+        found = menu.one[id_] = encode_product(snapshot.products[id_])
+    return found

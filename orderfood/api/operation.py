@@ -1,0 +1,109 @@
+"""What operators, browsers and machines ask of the server itself."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+
+from orderfood.api.answers import JSON_HEADERS, Answer, encoded_answer, json_answer
+from orderfood.api.context import Context
+from orderfood.api.failures import RETRY_AFTER, NotFound
+from orderfood.api.request import Request
+from orderfood.api.routing import EVERYTHING
+from orderfood.api.wire import JSON_TYPE, encode_json, error_json
+from orderfood.server.bodies import Encoded, Headers, encode_bytes
+from storage import SCHEMA_VERSION
+from storage import errors as stored
+
+ALLOWED_HEADERS = (
+    "api_key, x-api-key, content-type, idempotency-key, if-match, if-none-match, last-event-id, "
+    "x-request-id, traceparent, tracestate"
+)
+"""What a browser may send: what the API reads, and what front ends' libraries add by themselves."""
+
+ALL = ("GET", "HEAD", "POST", "OPTIONS")
+"""What the server as a whole can do."""
+
+NO_HEADERS = Headers(())
+
+
+async def options(request: Request) -> Answer:
+    """The answer to a preflight, and to OPTIONS in general."""
+    methods = ", ".join(request.resource.methods if request.resource.label != EVERYTHING else ALL)
+    return Answer(
+        b"",
+        204,
+        NO_HEADERS,
+        (
+            ("Allow", methods),
+            ("Access-Control-Allow-Methods", methods),
+            ("Access-Control-Allow-Headers", ALLOWED_HEADERS),
+            ("Access-Control-Max-Age", "600"),
+        ),
+    )
+
+
+async def get_contract(request: Request) -> Answer:
+    """The contract, for machines."""
+    return encoded_answer(contract(), request.headers)
+
+
+@cache
+def contract() -> Encoded:
+    """openapi.yaml as JSON."""
+    import yaml  # slow to import, and needed only when somebody asks
+
+    text = files("orderfood.api").joinpath("openapi.yaml").read_text(encoding="utf-8")
+    body = json.dumps(yaml.safe_load(text), ensure_ascii=False).encode()
+    return encode_bytes(body, JSON_TYPE)
+
+
+async def get_health(request: Request) -> Answer:
+    """Whether the process lives."""
+    return json_answer({"status": "healthy"})
+
+
+async def get_ready(request: Request) -> Answer:
+    """Whether requests should be sent here."""
+    reason = await not_ready(request.context)
+    if reason is None:
+        return json_answer({"status": "ready", **degraded(request.context)})
+    body = encode_json(error_json(503, reason, request.id))
+    return Answer(body, 503, JSON_HEADERS, (("Retry-After", RETRY_AFTER),))
+
+
+async def get_metrics(request: Request) -> Answer:
+    """What was counted, for Prometheus. Raises NotFound where nobody counts."""
+    metrics = request.context.metrics
+    if metrics is None:
+        raise NotFound
+    headers = (("Content-Type", metrics.CONTENT_TYPE), ("Cache-Control", "no-store"))
+    return Answer(await metrics.expose(), 200, Headers(headers))
+
+
+async def not_ready(context: Context) -> str | None:
+    """Why no requests should be sent here; None when they should."""
+    if context.traffic.draining:
+        return "the server is draining"
+    return await context.readiness.get(lambda: _probe(context))
+
+
+async def _probe(context: Context) -> str | None:
+    try:
+        version = await context.shop.storage.get_schema_version()
+        snapshot = await context.shop.catalogue.refresh()
+    except stored.SchemaOutdated:
+        version = 0
+    except stored.StorageError:
+        return "the store does not answer"
+    if version < SCHEMA_VERSION:
+        return "the schema is older than the code: run database-migration"
+    return None if snapshot.products else "the store holds no products: run database-load"
+
+
+def degraded(context: Context) -> dict[str, str]:
+    """What keeps orders from being stored while reads work. Such a server stays ready: taken out of
+    its Service it would serve nobody, and no other one fares better."""
+    obstacle = context.watch and context.watch.obstacle
+    return {"degraded": obstacle.value} if obstacle else {}

@@ -1,0 +1,114 @@
+"""Orders: placing, quoting, reading and cancelling one's own."""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import re
+import struct
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from orderfood.api.answers import Answer, json_answer
+from orderfood.api.request import Request
+from orderfood.api.wire import fingerprint, order_json, parse_basket, parse_order, quote_json
+from orderfood.shop import orders as shop_orders
+from orderfood.shop.errors import FieldError, InvalidRequest
+from orderfood.shop.orders import Once
+from storage.records import Page
+
+MOST_ON_A_PAGE = 100
+USUAL_ON_A_PAGE = 20
+
+
+async def place(request: Request) -> Answer:
+    """Places an order, once for each Idempotency-Key."""
+    basket, total = parse_order(_json_of(request))
+    key = request.headers.get("idempotency-key")
+    once = None if key is None else Once(key, fingerprint(basket))
+    order = await shop_orders.place_order(request.shop, request.known_user, basket, once, total)
+    return json_answer(order_json(order))
+
+
+async def quote(request: Request) -> Answer:
+    """What a basket would cost; nothing is stored."""
+    basket = parse_basket(_json_of(request))
+    quoted = await shop_orders.quote_for(request.shop, request.known_user, basket)
+    code = quoted.coupon.code if quoted.coupon else None
+    return json_answer(quote_json(quoted.lines, code, quoted.prices))
+
+
+async def list_own(request: Request) -> Answer:
+    """A page of the user's own orders, newest first."""
+    limit = parse_limit(request.query_values("limit"))
+    cursor = only_value("cursor", request.query_values("cursor"))
+    after = None if cursor is None else decode_cursor(cursor)
+    orders, following = await shop_orders.list_orders(
+        request.shop, request.known_user, limit, after
+    )
+    page: dict[str, object] = {"orders": [order_json(order) for order in orders]}
+    return json_answer(page | ({"nextCursor": encode_cursor(following)} if following else {}))
+
+
+async def get_own(request: Request) -> Answer:
+    """One of the user's own orders."""
+    order_id = request.parameters["orderId"]
+    return json_answer(
+        order_json(await shop_orders.get_order(request.shop, request.known_user, order_id))
+    )
+
+
+async def cancel_own(request: Request) -> Answer:
+    """Takes an order back."""
+    order_id = request.parameters["orderId"]
+    return json_answer(
+        order_json(await shop_orders.cancel_order(request.shop, request.known_user, order_id))
+    )
+
+
+def _json_of(request: Request) -> bytes:
+    """The JSON in the body, without a byte order mark before it."""
+    return request.body.removeprefix(codecs.BOM_UTF8)
+
+
+def only_value(name: str, values: list[str]) -> str | None:
+    """The value of a query parameter; None when it is absent. Raises InvalidRequest for two."""
+    if len(values) > 1:
+        error = FieldError(name, "must be given once")
+        raise InvalidRequest("query", f"{name} is given more than once", (error,))
+    return values[0] if values else None
+
+
+def parse_limit(values: list[str]) -> int:
+    """How many orders a page has. Raises InvalidRequest."""
+    text = only_value("limit", values)
+    if text is None:
+        return USUAL_ON_A_PAGE
+    if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= MOST_ON_A_PAGE:
+        error = FieldError("limit", f"must be 1 to {MOST_ON_A_PAGE} in plain digits")
+        raise InvalidRequest("query", "the limit is not valid", (error,))
+    return int(text)
+
+
+_CURSOR = struct.Struct(">q16s")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def encode_cursor(page: Page) -> str:
+    """A place in a listing as an opaque text for a URL."""
+    microseconds = (page.created_at - _EPOCH) // _MICROSECOND
+    return base64.urlsafe_b64encode(_CURSOR.pack(microseconds, page.id.bytes)).decode()
+
+
+def decode_cursor(cursor: str) -> Page:
+    """The place that a cursor stands for. Raises InvalidRequest."""
+    try:
+        packed = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
+        microseconds, id_ = _CURSOR.unpack(packed)
+        if microseconds < 0:
+            raise ValueError("before the first order")
+        return Page(_EPOCH + microseconds * _MICROSECOND, uuid.UUID(bytes=id_))
+    except (ValueError, struct.error, OverflowError):
+        error = FieldError("cursor", "is none that was given out")
+        raise InvalidRequest("cursor", "the cursor is not valid", (error,)) from None

@@ -1,0 +1,277 @@
+"""The connections to one Postgres, out of a pool that also works behind a transaction pooler.
+
+Behind PgBouncer two transactions of one connection may run in two sessions. So nothing here
+outlives a transaction: no named statement, no session lock, no SET.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from storage.errors import StorageUnavailable
+from storage.postgres.connect import CONNECT_SECONDS, Connector
+from storage.postgres.errors import ConnectionSpent, Hopeless, ReadOnly, Undone, driver_errors
+from storage.postgres.notices import Listener
+
+if TYPE_CHECKING:
+    Connection = PoolConnectionProxy[asyncpg.Record]
+else:
+    Connection = PoolConnectionProxy  # which takes a parameter in its stubs alone
+
+Result = TypeVar("Result")
+
+Isolation = Literal["read_committed", "repeatable_read"]
+
+RELEASE_SECONDS = 1.0
+"""How long a statement that was given up may take to end before its connection is closed."""
+
+FOLLOW_SECONDS = 1.0
+"""How often a server that takes writes is looked for when ours does not."""
+
+READ_ONLY_VALUE = "current_setting('transaction_read_only') = 'on'"
+READ_ONLY = f"SELECT {READ_ONLY_VALUE}"
+"""Whether the server takes no writes: a standby says so, too."""
+
+GIVEN_UP = (TimeoutError, asyncio.CancelledError, GeneratorExit)
+"""What ends a block while the server may still be at work on its statement."""
+
+
+class Connections:
+    """A pool of connections to one database, and a listener beside it."""
+
+    def __init__(self, url: str, pool_size: int, wait_seconds: float) -> None:
+        self._connector = Connector(url)
+        self._pool_size = pool_size
+        self._wait_seconds = wait_seconds
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._patient_until: float | None = None
+        self._states_isolation = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._followed_at = float("-inf")
+        self.listener = Listener(self._connector)
+
+    @property
+    def are_open(self) -> bool:
+        """Whether the pool is there."""
+        return self._pool is not None
+
+    async def open(self) -> None:
+        """Makes the pool, waiting for a server that is just starting. Raises StorageUnavailable."""
+        self._patient_until = asyncio.get_running_loop().time() + self._wait_seconds
+        self._pool = await self.patiently(self._new_pool, StorageUnavailable)
+
+    def stop_waiting(self) -> None:
+        """The storage has answered for the first time."""
+        self._patient_until = None
+
+    async def patiently(
+        self, step: Callable[[], Awaitable[Result]], expected: type[StorageUnavailable]
+    ) -> Result:
+        """What ``step`` returns, as soon as there is a server that lets it: until the storage has
+        answered for the first time it may be one that is just starting, and ``expected`` of it
+        means to try again for as long as a start waits."""
+        pause = 0.1
+        while True:
+            try:
+                return await step()
+            except expected as error:
+                now, until = asyncio.get_running_loop().time(), self._patient_until
+                if isinstance(error, Hopeless) or until is None or now + pause > until:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(1.0, pause * 2)
+
+    async def _new_pool(self) -> asyncpg.Pool[asyncpg.Record]:
+        connect: Any = self._connector.connect  # its type is not asyncpg's, which is overloaded
+        pool: asyncpg.Pool[asyncpg.Record] = asyncpg.create_pool(
+            min_size=0,
+            max_size=self._pool_size,
+            connect=connect,
+            reset=_leave_as_it_is,
+        )
+        with driver_errors():
+            await pool
+            try:
+                await self._note_settings(pool)
+            except BaseException:
+                pool.terminate()
+                raise
+        return pool
+
+    async def _note_settings(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        """A database or a role may have another isolation level by default: one that would refuse
+        orders for what others store at the same time. Then each transaction states its own, which
+        costs two round trips; without, it costs none."""
+        default = await pool.fetchval("SELECT current_setting('default_transaction_isolation')")
+        self._states_isolation = default != "read committed"
+
+    async def close(self) -> None:
+        """Closes every connection; a second call does nothing."""
+        await self.listener.close()
+        pool, self._pool = self._pool, None
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=RELEASE_SECONDS)
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await pool.close()
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            pool.terminate()
+
+    def count(self) -> tuple[int, int]:
+        """How many connections are in use, and how many there may be."""
+        pool = self._pool
+        return (pool.get_size() - pool.get_idle_size() if pool else 0, self._pool_size)
+
+    @asynccontextmanager
+    async def acquired(self) -> AsyncIterator[Connection]:
+        """A connection out of the pool; the driver's errors in the block come out translated.
+
+        Nobody waits for one whose statement was given up: it goes back when the server has let go
+        of it, or is closed. Whatever says that the server goes, is gone or has become read-only
+        says so of the connections that lie idle, too.
+        """
+        pool = self._pool
+        if pool is None:
+            raise StorageUnavailable("the storage is closed")
+        try:
+            with driver_errors():
+                connection = await pool.acquire(timeout=CONNECT_SECONDS)
+                try:
+                    yield connection
+                except GIVEN_UP:
+                    await self._let_go(pool, connection)
+                    raise
+                except BaseException:
+                    await pool.release(connection)
+                    raise
+                await pool.release(connection)
+        except ConnectionSpent:
+            await pool.expire_connections()
+            raise
+        except ReadOnly:
+            self.look_elsewhere()
+            raise
+
+    async def _let_go(self, pool: asyncpg.Pool[asyncpg.Record], connection: Connection) -> None:
+        await pool.expire_connections()  # so that this one is closed rather than rolled back
+        self._beside(_release(pool, connection))
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs something that nobody waits for, but close."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def look_elsewhere(self) -> None:
+        """Has a new connection be tried, at most once a second: a primary that was made read-only
+        keeps its connections, while new ones reach the server that has taken its place."""
+        now = asyncio.get_running_loop().time()
+        if self._pool is not None and now - self._followed_at >= FOLLOW_SECONDS:
+            self._followed_at = now
+            self._beside(self._follow(self._pool))
+
+    async def _follow(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        """Throws the pool's connections away when a new one can write. As long as none can they are
+        kept: they still read, and a URL that wants a primary may reach none."""
+        with suppress(Exception):
+            async with asyncio.timeout(CONNECT_SECONDS):
+                connection = await self._connector.connect()
+                try:
+                    read_only = await connection.fetchval(READ_ONLY)
+                finally:
+                    connection.terminate()
+            if not read_only:
+                await pool.expire_connections()
+                await self.listener.close()
+
+    @asynccontextmanager
+    async def for_statement(self) -> AsyncIterator[Connection]:
+        """As acquired, for statements that each are a transaction; in one of its own where the
+        database's default for such would be another isolation level than read committed."""
+        async with self.acquired() as connection:
+            if not self._states_isolation:
+                yield connection
+                return
+            async with transaction(connection, "read_committed"):
+                yield connection
+
+    async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        """The rows of a statement that is a transaction."""
+
+        async def fetch() -> list[asyncpg.Record]:
+            async with self.for_statement() as connection:
+                return await connection.fetch(statement, *arguments)
+
+        return await self.again(fetch)
+
+    async def again(self, step: Callable[[], Awaitable[Result]]) -> Result:
+        """What ``step``, one transaction, returns; tried a few times when the server undid it for
+        the sake of another one, and with the isolation level stated from then on."""
+        for pause in (0.0, 0.01, 0.05, 0.1, 0.2):
+            try:
+                return await step()
+            except Undone as error:
+                if isinstance(error.__cause__, asyncpg.SerializationError):
+                    self._states_isolation = True
+            await asyncio.sleep(pause * random.random())  # noqa: S311
+        return await step()
+
+    @asynccontextmanager
+    async def exclusive(self, lock: int, seconds: float) -> AsyncIterator[Connection]:
+        """A transaction that excludes all others of the same lock, on every replica. ``seconds`` is
+        how long the server lets a statement run or wait, whatever becomes of this process."""
+        async with (
+            self.acquired() as connection,
+            transaction(connection, "read_committed"),
+        ):
+            await _set_timeouts(connection, seconds)
+            await connection.fetch("SELECT pg_advisory_xact_lock($1)", lock, timeout=seconds)
+            yield connection
+
+
+@asynccontextmanager
+async def transaction(
+    connection: Connection, isolation: Isolation, *, readonly: bool = False
+) -> AsyncIterator[None]:
+    """As the driver's own, but that nothing is asked of a server that does not answer: who lets go
+    of the connection ends its transaction, too."""
+    begun = connection.transaction(isolation=isolation, readonly=readonly)
+    await begun.start()
+    try:
+        yield
+    except GIVEN_UP:
+        raise
+    except BaseException:
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            await begun.rollback()  # there may be no connection any more
+        raise
+    await begun.commit()
+
+
+async def _release(pool: asyncpg.Pool[asyncpg.Record], connection: Connection) -> None:
+    with suppress(Exception):
+        await pool.release(connection, timeout=RELEASE_SECONDS)
+
+
+async def _set_timeouts(connection: Connection, seconds: float) -> None:
+    """How long the server lets this transaction be, whatever a role or a database has by default:
+    another value there may be meant for people, or for orders."""
+    await connection.fetch(
+        "SELECT set_config(name, $1, true) FROM pg_settings WHERE name IN"
+        " ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',"
+        " 'transaction_timeout')",
+        str(int(seconds * 1000)),
+    )
+
+
+async def _leave_as_it_is(connection: object) -> None:
+    """Instead of the driver's reset, which costs a round trip: nothing here changes a session."""

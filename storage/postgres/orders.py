@@ -1,0 +1,206 @@
+"""The orders in Postgres: each function is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
+from typing import Any
+from uuid import UUID
+
+from storage.errors import OrderNotCancellable, OrderNotFound, StorageError
+from storage.placing import NewOrder, as_placed, check_fingerprint, key_conflict, used_up
+from storage.postgres.connections import Connection, Connections
+from storage.records import IdempotencyKey, Order, Page
+from storage.rows import JOINED_COLUMNS, read_orders, write_lines
+
+DURABLE = """(
+    SELECT set_config(
+        'synchronous_commit',
+        coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'),
+        true
+    )
+) AS durable"""
+"""Has this transaction be on disk before it is acknowledged, where the default is that it may not
+be: what else may stand there waits for that, too."""
+
+OF_ORDERS: dict[str, Callable[[NewOrder], Any]] = {
+    "order_ids": attrgetter("order.id"),
+    "order_users": attrgetter("order.user_id"),
+    "order_subtotals": attrgetter("order.subtotal"),
+    "order_discounts": attrgetter("order.discounts"),
+    "order_totals": attrgetter("order.total"),
+    "order_times": attrgetter("order.created_at"),
+    "order_codes": attrgetter("order.coupon_code"),
+    "use_limits": attrgetter("limits.max_uses"),
+    "user_use_limits": attrgetter("limits.max_uses_per_user"),
+    "order_keys": lambda new: new.key and new.key.key,
+    "order_fingerprints": lambda new: new.key and new.key.fingerprint,
+    "key_expiries": lambda new: new.key and new.key.expires_at,
+}
+"""The arguments of add_orders that have an element for each order."""
+
+OF_LINES = (
+    "line_orders",
+    "line_positions",
+    "line_products",
+    "line_names",
+    "line_prices",
+    "line_categories",
+    "line_quantities",
+    "line_details",
+)
+"""Those that have one for each line: the position of its order, and what write_lines yields."""
+
+ADD_ORDERS = "SELECT outcome, first_order FROM {}, add_orders({})".format(
+    DURABLE,
+    ", ".join(f"{name} => ${number}" for number, name in enumerate((*OF_ORDERS, *OF_LINES), 1)),
+)
+
+ORDERS_BY_ID = (
+    f"SELECT {JOINED_COLUMNS} FROM orders AS o"
+    " LEFT JOIN order_lines AS l ON l.order_id = o.id"
+    " WHERE o.id = ANY ($1::uuid[]) ORDER BY o.id, l.position"
+)
+
+
+# Nothing may write coupon_user_uses without the lock of the code's row in coupon_uses, so "mine"
+# reads what "total" returns.
+CANCEL_ORDER = f"""
+WITH o AS (
+    UPDATE orders SET status = 'cancelled', version = version + 1 FROM {DURABLE}
+    WHERE id = $1 AND user_id = $2 AND status = 'placed' RETURNING orders.*
+), total AS (
+    UPDATE coupon_uses AS stored SET uses = stored.uses - 1
+    FROM o WHERE o.counted AND stored.code = o.coupon_code RETURNING stored.code
+), mine AS (
+    UPDATE coupon_user_uses AS stored SET uses = stored.uses - 1
+    FROM total WHERE stored.code = total.code AND stored.user_id = $2
+)
+SELECT {JOINED_COLUMNS} FROM o
+LEFT JOIN order_lines AS l ON l.order_id = o.id ORDER BY l.position
+"""
+
+DELETE_EXPIRED_KEYS = """
+DELETE FROM idempotency_keys WHERE (user_id, key) IN (
+    SELECT user_id, key FROM idempotency_keys WHERE expires_at <= now()
+    ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+) RETURNING 1
+"""
+
+
+async def add_orders(
+    connections: Connections, batch: list[NewOrder]
+) -> Sequence[Order | StorageError]:
+    """Stores a batch in one statement; what each order gets, in order."""
+    return await connections.again(lambda: _add_orders(connections, batch))
+
+
+async def _add_orders(
+    connections: Connections, batch: list[NewOrder]
+) -> Sequence[Order | StorageError]:
+    async with connections.for_statement() as connection:
+        rows = await connection.fetch(ADD_ORDERS, *_arguments(batch))
+        replayed = [first for outcome, first in rows if outcome == "replayed"]
+        firsts = await _orders_by_id(connection, replayed) if replayed else {}
+    return [
+        _outcome(new, outcome, firsts.get(first))
+        for new, (outcome, first) in zip(batch, rows, strict=True)
+    ]
+
+
+def _arguments(batch: list[NewOrder]) -> Iterator[Sequence[Any]]:
+    """The arguments of ADD_ORDERS."""
+    for value_of in OF_ORDERS.values():
+        yield [value_of(new) for new in batch]
+    lines = [
+        (number, *line)
+        for number, new in enumerate(batch, start=1)
+        for line in write_lines(new.order)
+    ]
+    yield from zip(*lines, strict=True) if lines else [()] * len(OF_LINES)
+
+
+def _outcome(new: NewOrder, outcome: str, first: Order | None) -> Order | StorageError:
+    if outcome == "stored":
+        return new.order
+    if outcome == "replayed" and first is not None:
+        return as_placed(first)
+    if outcome == "used up":
+        return used_up(new.order.coupon_code)
+    return key_conflict()
+
+
+async def find_order_by_key(
+    connections: Connections, user_id: str, key: IdempotencyKey
+) -> Order | None:
+    """The first order under an unexpired key, as it was placed."""
+    rows = await connections.fetch(
+        f"SELECT {JOINED_COLUMNS}, k.fingerprint FROM idempotency_keys AS k"
+        " JOIN orders AS o ON o.id = k.order_id"
+        " LEFT JOIN order_lines AS l ON l.order_id = o.id"
+        " WHERE k.user_id = $1 AND k.key = $2 AND k.expires_at > now()"
+        " ORDER BY l.position",
+        user_id,
+        key.key,
+    )
+    if not rows:
+        return None
+    check_fingerprint(key, rows[0][-1])
+    return as_placed(read_orders(row[:-1] for row in map(tuple, rows))[0])
+
+
+async def get_order(connections: Connections, user_id: str, order_id: UUID) -> Order:
+    """The user's own order. Raises OrderNotFound."""
+    rows = await connections.fetch(ORDERS_BY_ID, [order_id])
+    order = read_orders(rows)[0] if rows else None
+    if order is None or order.user_id != user_id:
+        raise OrderNotFound(f"the user has no order {order_id}")
+    return order
+
+
+async def list_orders(
+    connections: Connections, user_id: str, limit: int, after: Page | None
+) -> list[Order]:
+    """A page of the user's orders, newest first."""
+    behind, parameters = "", [user_id, limit]
+    if after is not None:
+        behind = "AND (created_at, id) < ($3, $4)"
+        parameters += [after.created_at, after.id]
+    rows = await connections.fetch(
+        f"SELECT {JOINED_COLUMNS} FROM (SELECT * FROM orders WHERE user_id = $1 {behind}"
+        " ORDER BY created_at DESC, id DESC LIMIT $2) AS o"
+        " LEFT JOIN order_lines AS l ON l.order_id = o.id"
+        " ORDER BY o.created_at DESC, o.id DESC, l.position",
+        *parameters,
+    )
+    return read_orders(rows)
+
+
+async def cancel_order(connections: Connections, user_id: str, order_id: UUID) -> Order:
+    """Cancels a placed order and gives back the use of its coupon."""
+    rows = await connections.fetch(CANCEL_ORDER, order_id, user_id)
+    if not rows:
+        await get_order(connections, user_id, order_id)
+        raise OrderNotCancellable(f"the order {order_id} is cancelled already")
+    return read_orders(rows)[0]
+
+
+async def delete_expired_keys(connections: Connections, limit: int) -> int:
+    """Deletes up to ``limit`` keys that have expired; how many it were."""
+    return len(await connections.fetch(DELETE_EXPIRED_KEYS, limit))
+
+
+async def coupon_uses(connections: Connections, code: str, user_id: str) -> tuple[int, int]:
+    """How often a coupon was used, in all and by a user."""
+    rows = await connections.fetch(
+        "SELECT coalesce((SELECT uses FROM coupon_uses WHERE code = $1), 0),"
+        " coalesce((SELECT uses FROM coupon_user_uses WHERE code = $1 AND user_id = $2), 0)",
+        code,
+        user_id,
+    )
+    return rows[0][0], rows[0][1]
+
+
+async def _orders_by_id(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Order]:
+    rows = await connection.fetch(ORDERS_BY_ID, ids)
+    return {order.id: order for order in read_orders(rows)}

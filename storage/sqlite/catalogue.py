@@ -1,0 +1,267 @@
+"""The reference data in an SQLite file: reading it, and replacing it in one transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from storage.loads import CatalogueDifference, Difference, Load, compare, losses
+from storage.records import (
+    ApiKey,
+    Catalogue,
+    Change,
+    FoundCoupon,
+    LoadReport,
+    Losses,
+    Order,
+    Product,
+    User,
+    VersionedCatalogue,
+)
+from storage.rows import COUPON_COLUMNS, read_coupon, read_product, write_coupon, write_details
+from storage.sqlite.connections import LOAD_LOCK_SECONDS, reading, rehearsing, value, writing
+from storage.sqlite.orders import insert_order
+from storage.sqlite.times import current_time, from_time, to_time
+
+Result = TypeVar("Result")
+
+PORTION = 200
+"""Rows that are made into records before the event loop gets its turn: what Python does on another
+thread holds it up as well."""
+
+
+def catalogue_version(db: sqlite3.Connection) -> int:
+    """The version of the catalogue."""
+    return int(value(db, "SELECT version FROM catalogue"))
+
+
+def read_catalogue(
+    db: sqlite3.Connection, coupons: bool
+) -> Generator[None, None, VersionedCatalogue]:
+    """The catalogue as one consistent view, with a pause after each portion; without
+    ``coupons`` without those that have a name.
+    """
+    with reading(db):
+        version, loaded_at = db.execute("SELECT version, loaded_at FROM catalogue").fetchone()
+        catalogue = yield from _stored_catalogue(db, coupons)
+        return VersionedCatalogue(version, to_time(loaded_at), catalogue)
+
+
+def _stored_catalogue(db: sqlite3.Connection, named: bool) -> Generator[None, None, Catalogue]:
+    """The catalogue, with a pause after each portion."""
+    rows = db.execute("SELECT id, name, price, category, details FROM products ORDER BY id")
+    products = yield from _portions(rows, lambda row: read_product(*row))
+    some = "" if named else "WHERE code = ''"
+    coupons = yield from _portions(
+        db.execute(f"SELECT {COUPON_COLUMNS} FROM coupons {some} ORDER BY code COLLATE BINARY"),
+        lambda row: read_coupon(row, to_time),
+    )
+    users = yield from _stored_users(db)
+    return Catalogue(
+        products=tuple(products),
+        users=users,
+        coupons=tuple(coupon for coupon in coupons if coupon.code),
+        file_coupon=next((coupon for coupon in coupons if not coupon.code), None),
+    )
+
+
+def _stored_users(db: sqlite3.Connection) -> Generator[None, None, tuple[User, ...]]:
+    keys: dict[str, list[ApiKey]] = {}
+    rows = db.execute(
+        "SELECT user_id, hash, scopes, expires_at FROM api_keys ORDER BY user_id, position"
+    )
+    for user_id, key in (yield from _portions(rows, lambda row: (row[0], _read_key(*row[1:])))):
+        keys.setdefault(user_id, []).append(key)
+    rows = db.execute("SELECT id, name FROM users ORDER BY id")
+    users = yield from _portions(
+        rows, lambda row: User(row[0], row[1], tuple(keys.get(row[0], ())))
+    )
+    return tuple(users)
+
+
+def _portions(
+    rows: sqlite3.Cursor, record: Callable[[Any], Result]
+) -> Generator[None, None, list[Result]]:
+    """The records of all rows, with a pause after each portion."""
+    records: list[Result] = []
+    while some := rows.fetchmany(PORTION):
+        records += map(record, some)
+        yield
+    return records
+
+
+def _at_once(steps: Generator[None, None, Result]) -> Result:
+    """What comes of it, without a pause."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            result: Result = ended.value
+            return result
+
+
+def _read_key(hash_: str, scopes: str, expires_at: int | None) -> ApiKey:
+    return ApiKey(hash_, frozenset(json.loads(scopes)), to_time(expires_at))
+
+
+def find_coupon(db: sqlite3.Connection, code: str) -> FoundCoupon:
+    """What a code stands for, as one consistent view."""
+    with reading(db):
+        version = catalogue_version(db)
+        row = db.execute(
+            f"SELECT {COUPON_COLUMNS} FROM coupons WHERE code = ? AND code <> ''", (code,)
+        ).fetchone()
+        if row is not None:
+            return FoundCoupon(version, read_coupon(row, to_time))
+        file_code = value(
+            db,
+            "SELECT code FROM coupon_codes WHERE code = ? COLLATE NOCASE"
+            " ORDER BY code COLLATE BINARY LIMIT 1",
+            (code,),
+        )
+        return FoundCoupon(version, None, file_code)
+
+
+def create_stage(db: sqlite3.Connection) -> None:
+    """Temporary tables lie in a file of their own: filling them locks out nobody."""
+    for table in ("stage", "added", "removed"):
+        db.execute(f"CREATE TEMP TABLE {table} (code TEXT PRIMARY KEY) WITHOUT ROWID")
+
+
+def stage(db: sqlite3.Connection, codes: list[str]) -> None:
+    """Adds codes of the coupon files to those that a load wants."""
+    db.execute("BEGIN")
+    db.executemany("INSERT INTO stage VALUES (?)", ((code,) for code in codes))
+    db.execute("COMMIT")
+
+
+class _Comparison(NamedTuple):
+    """What differs from ``version``, and what of it would be lost."""
+
+    version: int
+    differs: CatalogueDifference
+    codes: Change
+    lost: Losses
+
+
+def replace_catalogue(db: sqlite3.Connection, load: Load) -> LoadReport:
+    """Runs a load whose codes are staged."""
+    transaction = rehearsing if load.dry_run else writing
+    with reading(db):
+        found = _compare(db, load.wanted)
+    with transaction(db, LOAD_LOCK_SECONDS):
+        if catalogue_version(db) != found.version:  # another load was faster
+            found = _compare(db, load.wanted)
+        changes = _swap_catalogue(db, load, found)
+        version = catalogue_version(db)
+    if load.dry_run:
+        version = catalogue_version(db)
+    return LoadReport(version, changes)
+
+
+def _compare(db: sqlite3.Connection, wanted: Catalogue) -> _Comparison:
+    """It takes long when the catalogue is large, so it is done before the write lock is taken, for
+    which orders would wait."""
+    version, codes = _compare_codes(db)
+    stored = _at_once(_stored_catalogue(db, True))
+    return _Comparison(version, compare(stored, wanted), codes, losses(stored, wanted, codes))
+
+
+def _swap_catalogue(db: sqlite3.Connection, load: Load, found: _Comparison) -> Mapping[str, Change]:
+    """Part by part, within a transaction. The coupons' has begun with the staging of the codes."""
+    watch, differs, codes = load.watch, found.differs, found.codes
+    load.approve(found.lost)
+    _swap_codes(db)
+    _write_coupons(db, differs, load.wanted)
+    watch("coupons", differs.coupon_changes(codes))
+    watch("products", None)
+    _write_products(db, differs.products)
+    watch("products", {"products": differs.products.change})
+    watch("users", None)
+    _write_users(db, differs.users)
+    watch("users", {"users": differs.users.change})
+    watch("orders", None)
+    orders = _insert_samples(db, load.sample_orders)
+    watch("orders", {"orders": orders})
+    if not differs.empty or codes.added or codes.removed:
+        db.execute("UPDATE catalogue SET version = version + 1, loaded_at = ?", (current_time(),))
+    return differs.changes(codes, orders)
+
+
+def _compare_codes(db: sqlite3.Connection) -> tuple[int, Change]:
+    """Finds what differs in the codes of the version that it returns."""
+    version = catalogue_version(db)
+    db.execute("DELETE FROM added")
+    db.execute("DELETE FROM removed")
+    added = db.execute(
+        "INSERT INTO added SELECT code FROM stage WHERE code NOT IN (SELECT code FROM coupon_codes)"
+    ).rowcount
+    removed = db.execute(
+        "INSERT INTO removed SELECT code FROM coupon_codes"
+        " WHERE code NOT IN (SELECT code FROM stage)"
+    ).rowcount
+    staged = value(db, "SELECT count(*) FROM stage")
+    return version, Change(added=added, removed=removed, unchanged=staged - added)
+
+
+def _swap_codes(db: sqlite3.Connection) -> None:
+    db.execute("DELETE FROM coupon_codes WHERE code IN (SELECT code FROM removed)")
+    db.execute("INSERT INTO coupon_codes (code) SELECT code FROM added")
+
+
+def _insert_samples(db: sqlite3.Connection, orders: Sequence[Order]) -> Change:
+    missing = [
+        order
+        for order in orders
+        if value(db, "SELECT 1 FROM orders WHERE id = ?", (str(order.id),)) is None
+    ]
+    for order in missing:
+        insert_order(db, order, counted=False)
+    return Change(added=len(missing), unchanged=len(orders) - len(missing))
+
+
+def _write_products(db: sqlite3.Connection, products: Difference[Product]) -> None:
+    db.executemany("DELETE FROM products WHERE id = ?", ((one.id,) for one in products.outdated))
+    db.executemany(
+        "INSERT INTO products (id, name, price, category, details) VALUES (?, ?, ?, ?, ?)",
+        ((one.id, one.name, one.price, one.category, write_details(one)) for one in products.fresh),
+    )
+
+
+def _write_users(db: sqlite3.Connection, users: Difference[User]) -> None:
+    db.executemany("DELETE FROM users WHERE id = ?", ((one.id,) for one in users.outdated))
+    _insert_users(db, users.fresh)
+
+
+def _write_coupons(db: sqlite3.Connection, differs: CatalogueDifference, wanted: Catalogue) -> None:
+    outdated = (one.code for one in differs.coupons.outdated)
+    db.executemany("DELETE FROM coupons WHERE code = ?", ((code,) for code in outdated))
+    coupons = list(differs.coupons.fresh)
+    if differs.file_coupon_differs:
+        db.execute("DELETE FROM coupons WHERE code = ''")
+        coupons += [wanted.file_coupon] if wanted.file_coupon else []
+    db.executemany(
+        f"INSERT INTO coupons ({COUPON_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (write_coupon(coupon, from_time) for coupon in coupons),
+    )
+
+
+def _insert_users(db: sqlite3.Connection, users: Iterable[User]) -> None:
+    for user in users:
+        db.execute("INSERT INTO users (id, name) VALUES (?, ?)", (user.id, user.name))
+        db.executemany(
+            "INSERT INTO api_keys (hash, user_id, position, scopes, expires_at)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (
+                (
+                    key.hash,
+                    user.id,
+                    position,
+                    json.dumps(sorted(key.scopes)),
+                    from_time(key.expires_at),
+                )
+                for position, key in enumerate(user.keys)
+            ),
+        )

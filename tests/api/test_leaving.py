@@ -1,0 +1,147 @@
+"""Clients that leave, or say one thing and do another, while their request is under way."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from orderfood.observe.exporting import Tracing
+from orderfood.settings import read_settings
+from rig.processes import PATIENCE, RunningServer, serving
+from tests.api.client import connect
+from tests.api.test_memory import served
+from tests.api.test_protocol import head
+
+pytestmark = pytest.mark.parametrize("name", ["httptools", "tornado"])
+
+TRACED = {"JAEGER_ENDPOINT": "http://127.0.0.1:9/api/traces"}  # where nobody listens
+MIB = 1024 * 1024
+
+
+def connected(server: RunningServer) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
+
+
+def reset(connection: socket.socket) -> None:
+    """Closes without a farewell."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def told(server: RunningServer, asked: int) -> list[dict[str, object]]:
+    """What the log holds when so many requests have ended, and the server with them."""
+    for number in range(asked):
+        server.wait_for_request(f"leaves-{number}")
+    assert server.stop() == 0
+    return list(server.lines)
+
+
+@pytest.mark.parametrize("leave", [socket.socket.close, reset])
+def test_a_traced_client_that_leaves_in_mid_body(
+    name: str, leave: Callable[[socket.socket], None]
+) -> None:
+    with serving("memory://", HTTP_SERVER=name, **TRACED) as server:
+        for number in range(5):
+            connection = connected(server)
+            connection.sendall(head(Content_Length=1000, X_Request_ID=f"leaves-{number}") + b"{")
+            with connect(server.url) as other:
+                assert other.get("/health").status == 200
+            leave(connection)
+        lines = told(server, 5)
+    ended = [line for line in lines if str(line.get("request_id", "")).startswith("leaves-")]
+    assert [(line["level"], line["status"]) for line in ended] == [("info", 499)] * 5
+    assert all("trace_id" in line for line in ended)
+    assert not [line for line in lines if line["level"] == "error"]
+
+
+@pytest.mark.parametrize("path", ["/api/product", "/docs/swagger-ui-bundle.js", "/nowhere"])
+def test_a_client_that_resets_instead_of_reading(name: str, path: str) -> None:
+    with serving("memory://", HTTP_SERVER=name, **TRACED) as server:
+        for number in range(5):
+            connection = connected(server)
+            ask = f"GET {path} HTTP/1.1\r\nHost: x\r\nX-Request-ID: leaves-{number}\r\n\r\n"
+            connection.sendall(ask.encode())
+            reset(connection)
+        with connect(server.url) as client:
+            assert client.get("/health").status == 200
+        assert server.stop() == 0
+        assert not [line for line in server.lines if line["level"] == "error"]
+
+
+def resident(server: RunningServer) -> int:
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS"])
+def test_a_body_that_nobody_reads_is_not_kept(name: str, method: str) -> None:
+    ask = f"{method} /api/product HTTP/1.1\r\nHost: x\r\nContent-Length: {MIB}\r\n\r\n".encode()
+    with serving("memory://", HTTP_SERVER=name) as server, connect(server.url) as client:
+        assert client.get("/api/product").status == 200
+        before = resident(server)
+        connections = [connected(server) for _ in range(60)]
+        for connection in connections:
+            connection.settimeout(1)
+            try:
+                connection.sendall(ask + b"x" * (MIB - 1))
+            except OSError:
+                continue  # it was refused, and is not read to its end
+        assert client.get("/api/product").status == 200
+        assert resident(server) - before < 20 * MIB
+        for connection in connections:
+            connection.close()
+
+
+@pytest.mark.parametrize("expect", ["x", "100-continue"])
+@pytest.mark.parametrize("announced", [True, False])
+async def test_no_task_is_left_behind(name: str, expect: str, announced: bool) -> None:
+    framing = f"Content-Length: {2 * MIB}" if announced else "Transfer-Encoding: chunked"
+    ask = (
+        "POST /api/order HTTP/1.1\r\nHost: x\r\napi_key: apitest\r\n"
+        f"Content-Type: application/json\r\nExpect: {expect}\r\n{framing}\r\n\r\n"
+    )
+    body = b"x" * (2 * MIB) if announced else b"%x\r\n" % (2 * MIB) + b"x" * (2 * MIB)
+    tracing = Tracing(read_settings(TRACED), "order-food")
+    async with served(name, tracing) as port:
+        before = asyncio.all_tasks()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(ask.encode() + body)
+        async with asyncio.timeout(PATIENCE):
+            assert (await reader.readline()).split()[1] in (b"100", b"413")
+            writer.close()
+            while asyncio.all_tasks() - before:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
+def test_a_small_body_of_a_get_is_passed_over_and_the_connection_kept(name: str) -> None:
+    ask = b"GET /api/product HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+    with serving("memory://", HTTP_SERVER=name) as server, connected(server) as connection:
+        for _ in range(3):
+            connection.sendall(ask)
+            answer = b""
+            while not answer.endswith(b"}]"):
+                answer += connection.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary=x", "a/b"])
+def test_a_page_takes_no_body_whatever_it_is(name: str, kind: str) -> None:
+    ask = (
+        f"GET /docs HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 5\r\n"
+        "Connection: close\r\n\r\nhello"
+    )
+    with serving("memory://", HTTP_SERVER=name) as server, connected(server) as connection:
+        connection.sendall(ask.encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/start.js", "/api/product"])
+def test_an_old_client_names_no_host(name: str, path: str) -> None:
+    with serving("memory://", HTTP_SERVER=name) as server, connected(server) as connection:
+        connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
