@@ -15,7 +15,7 @@ MOST_LINES_OF_A_CLASS = 250
 MOST_FLAT_MODULES = 8
 MEDIAN_LINES, NINTH_DECILE_LINES = 5, 14
 
-KNOWN = {"orderfood/observe/metrics.py: Metrics", "tests/unit/test_fixtures.py"}
+KNOWN = {"orderfood/observe/metrics.py: Metrics"}
 """What is larger, and should not be: nothing is added here."""
 
 
