@@ -12,18 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from bisect import bisect_left
 from collections import Counter as Tally
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from orderfood.observe.buffers import BYTES, SECONDS, HistogramBuffer, RequestBuffers
+from orderfood.observe.instruments import Instruments, ProcessMetrics
 from orderfood.observe.logs import log_writer
-from orderfood.observe.process import ProcessFigures, read_process
 from orderfood.observe.shared import Shared
 from orderfood.settings import Settings
 from orderfood.shop.catalogue import CatalogueCache
@@ -34,8 +33,6 @@ from storage.records import Coupon, CouponKind, Obstacle, Order
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
-SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-BYTES = (0, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576)
 SAMPLE_SECONDS = 1.0
 """How often gauges are brought up to date where several processes share their counts."""
 
@@ -67,69 +64,6 @@ OPERATIONS = (
 """The storage calls of a server that runs."""
 
 
-class _Portion:
-    """Observations that a histogram has not been told yet.
-
-    The client's own observe costs a microsecond, several of them where processes share files. Here
-    it is a third of one, and the histogram is told of many at once.
-    """
-
-    __slots__ = ("_bounds", "_histogram", "counts", "sum")
-
-    def __init__(self, histogram: Histogram, bounds: tuple[float, ...]) -> None:
-        self._histogram = histogram
-        self._bounds = bounds
-        self._clear()
-
-    def _clear(self) -> None:
-        self.sum = 0.0
-        self.counts = [0] * (len(self._bounds) + 1)
-
-    def observe(self, amount: float) -> None:
-        """As the histogram's own."""
-        self.counts[bisect_left(self._bounds, amount)] += 1
-        self.sum += amount
-
-    def hand_on(self) -> int:
-        """Tells the histogram; returns how many there were."""
-        if not (observed := sum(self.counts)):
-            return 0
-        for bucket, count in zip(self._histogram._buckets, self.counts, strict=True):
-            if count:
-                bucket.inc(count)
-        self._histogram._sum.inc(self.sum)
-        self._clear()
-        return observed
-
-
-class _OfRequest(NamedTuple):
-    """What is counted of one kind of request."""
-
-    requests: Counter
-    seconds: _Portion
-    received: _Portion
-    sent: _Portion
-
-    def add(self, seconds: float, received: int, sent: int) -> None:
-        """Observes all three. Written out, for every request does this and a call costs as much as
-        what it would do."""
-        portion = self.seconds
-        portion.counts[bisect_left(SECONDS, seconds)] += 1
-        portion.sum += seconds
-        portion = self.received
-        portion.counts[bisect_left(BYTES, received)] += 1
-        portion.sum += received
-        portion = self.sent
-        portion.counts[bisect_left(BYTES, sent)] += 1
-        portion.sum += sent
-
-    def hand_on(self) -> None:
-        """Tells the metrics."""
-        self.requests.inc(self.seconds.hand_on())
-        self.received.hand_on()
-        self.sent.hand_on()
-
-
 class Metrics(Observer):
     """All metrics of one process."""
 
@@ -142,101 +76,84 @@ class Metrics(Observer):
         self._catalogue: CatalogueCache | None = None
         self._watch: OrderWatch | None = None
         self._active: Tally[RequestKind] = Tally()
-        self._of_request: dict[tuple[RequestKind, int], _OfRequest] = {}
-        self._process = ProcessFigures()
+        self._of_request: dict[tuple[RequestKind, int], RequestBuffers] = {}
         self._exposition: Shared[bytes] = Shared(EXPOSITIONS)
-        self._define_http()
-        self._define_business()
-        self._define_operation()
-        self._define_log()
-        self._define_process()
-        self._build_info(settings)
+        make = Instruments(self.registry)
+        self._define_http(make)
+        self._define_business(make)
+        self._define_operation(make)
+        self._define_log(make)
+        self._process = ProcessMetrics(make)
+        self._build_info(make, settings)
 
     # --- definitions ---
 
-    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        return Counter(name, meaning, labels, registry=self.registry)
-
-    def _histogram(
-        self, name: str, meaning: str, buckets: tuple[float, ...], *labels: str
-    ) -> Histogram:
-        return Histogram(name, meaning, labels, buckets=buckets, registry=self.registry)
-
-    def _gauge(self, name: str, meaning: str, over_processes: str, *labels: str) -> Gauge:
-        return Gauge(
-            name,
-            meaning,
-            labels,
-            registry=self.registry,
-            multiprocess_mode=over_processes,  # type: ignore[arg-type]
-        )
-
-    def _define_http(self) -> None:
+    def _define_http(self, make: Instruments) -> None:
         kind = ("method", "route", "status")
-        self._requests = self._counter("http_server_requests", "Requests answered.", *kind)
-        self._seconds = self._histogram(
+        self._requests = make.counter("http_server_requests", "Requests answered.", *kind)
+        self._seconds = make.histogram(
             "http_server_request_duration_seconds",
             "From a request's head to the end of its answer.",
             SECONDS,
             *kind,
         )
-        self._received = self._histogram(
+        self._received = make.histogram(
             "http_server_request_body_size_bytes", "Bodies of requests.", BYTES, *kind
         )
-        self._sent = self._histogram(
+        self._sent = make.histogram(
             "http_server_response_body_size_bytes", "Bodies of answers.", BYTES, *kind
         )
-        self._active_requests = self._gauge(
+        self._active_requests = make.gauge(
             "http_server_active_requests", "Requests in flight.", "livesum", *kind[:2]
         )
 
-    def _define_business(self) -> None:
-        self._placed = self._counter(
+    def _define_business(self, make: Instruments) -> None:
+        self._placed = make.counter(
             "orders_placed", "Orders placed, by the kind of their coupon.", "coupon_kind"
         )
-        self._refused = self._counter("orders_refused", "Orders refused, by reason.", "reason")
-        value = self._histogram("order_value", "Totals of placed orders, in money.", MONEY)
-        self._value = _Portion(value, MONEY)
+        self._refused = make.counter("orders_refused", "Orders refused, by reason.", "reason")
+        value = make.histogram("order_value", "Totals of placed orders, in money.", MONEY)
+        self._value = HistogramBuffer(value, MONEY)
         self._placed_since: Tally[str] = Tally()
         self._placed_with = {k: self._placed.labels(k) for k in (NO_COUPON, *map(str, CouponKind))}
         for reason in REFUSALS:
             self._refused.labels(reason)
 
-    def _define_operation(self) -> None:
-        self._call_seconds = self._histogram(
+    def _define_operation(self, make: Instruments) -> None:
+        self._call_seconds = make.histogram(
             "storage_call_duration_seconds", "Storage calls.", SECONDS, "operation"
         )
-        self._call_errors = self._counter(
+        self._call_errors = make.counter(
             "storage_errors", "Storage calls that failed.", "operation"
         )
         for operation in OPERATIONS:
             self._call_errors.labels(operation)
-        self._call: dict[str, _Portion] = {}
-        self._commit = self._histogram(
+        self._call: dict[str, HistogramBuffer] = {}
+        self._commit = make.histogram(
             "orders_per_commit", "Orders that share a commit of the storage.", ORDERS
         )
-        self._in_use = self._gauge(
+        self._in_use = make.gauge(
             "storage_connections_in_use", "Storage connections in use.", "livesum"
         )
-        self._connections = self._gauge(
+        self._connections = make.gauge(
             "storage_connections_limit", "Storage connections that there may be.", "livesum"
         )
-        self._degraded = self._gauge(
+        self._degraded = make.gauge(
             "orders_degraded",
             "Whether no order can be stored, for this reason, while reads work: 1 or 0.",
             "livemax",
             "reason",
         )
-        self._version = self._gauge(
+        self._version = make.gauge(
             "catalogue_version", "Version of the catalogue that is served.", "livemin"
         )
-        self._age = self._gauge(
+        self._age = make.gauge(
             "catalogue_age_seconds", "Since the catalogue that is served was loaded.", "livemax"
         )
-        self._products = self._gauge("catalogue_products", "Products on the menu.", "livemin")
+        self._products = make.gauge("catalogue_products", "Products on the menu.", "livemin")
 
-    def _define_log(self) -> None:
-        self._dropped = self._counter(
+    def _define_log(self, make: Instruments) -> None:
+        self._dropped = make.counter(
             "log_lines_dropped", "Log lines that nobody has read in time, and that are lost."
         )
         self._dropped_before = 0
@@ -246,25 +163,9 @@ class Metrics(Observer):
         self._dropped.inc(dropped - self._dropped_before)
         self._dropped_before = dropped
 
-    def _define_process(self) -> None:
-        """As the client's own collector names them, which does not know of several processes."""
-        per_process = "liveall"
-        self._cpu = self._counter("process_cpu_seconds", "User and system CPU time.")
-        self._resident = self._gauge(
-            "process_resident_memory_bytes", "Resident memory.", per_process
-        )
-        self._virtual = self._gauge("process_virtual_memory_bytes", "Virtual memory.", per_process)
-        self._fds = self._gauge("process_open_fds", "Open file descriptors.", per_process)
-        self._max_fds = self._gauge(
-            "process_max_fds", "File descriptors that there may be.", per_process
-        )
-        self._start = self._gauge(
-            "process_start_time_seconds", "Start of the process since 1970.", per_process
-        )
-
-    def _build_info(self, settings: Settings) -> None:
+    def _build_info(self, make: Instruments, settings: Settings) -> None:
         names = ("version", "environment", "backend", "python")
-        info = self._gauge("orderfood_build_info", "What runs here; always 1.", "livemax", *names)
+        info = make.gauge("orderfood_build_info", "What runs here; always 1.", "livemax", *names)
         info.labels(
             settings.service_version,
             settings.environment,
@@ -287,13 +188,13 @@ class Metrics(Observer):
         if request.reason is not None and 400 <= status < 499 and kind == PLACING:
             self._refused.labels(request.reason).inc()
 
-    def _new_kind(self, kind: RequestKind, status: int) -> _OfRequest:
+    def _new_kind(self, kind: RequestKind, status: int) -> RequestBuffers:
         labels = (*kind, str(status))
-        found = self._of_request[kind, status] = _OfRequest(
+        found = self._of_request[kind, status] = RequestBuffers(
             self._requests.labels(*labels),
-            _Portion(self._seconds.labels(*labels), SECONDS),
-            _Portion(self._received.labels(*labels), BYTES),
-            _Portion(self._sent.labels(*labels), BYTES),
+            HistogramBuffer(self._seconds.labels(*labels), SECONDS),
+            HistogramBuffer(self._received.labels(*labels), BYTES),
+            HistogramBuffer(self._sent.labels(*labels), BYTES),
         )
         return found
 
@@ -303,11 +204,11 @@ class Metrics(Observer):
 
     def storage_called(self, call: StorageCall) -> None:
         operation, seconds, failed = call
-        portion = self._call.get(operation)
-        if portion is None:
+        buffer = self._call.get(operation)
+        if buffer is None:
             histogram = self._call_seconds.labels(operation)
-            portion = self._call[operation] = _Portion(histogram, SECONDS)
-        portion.observe(seconds)
+            buffer = self._call[operation] = HistogramBuffer(histogram, SECONDS)
+        buffer.observe(seconds)
         if failed:
             self._call_errors.labels(operation).inc()
 
@@ -327,9 +228,9 @@ class Metrics(Observer):
     def sample(self) -> None:
         """Brings everything up to date. Cheap enough for once a second."""
         for requests in self._of_request.values():
-            requests.hand_on()
-        for portion in (*self._call.values(), self._value):
-            portion.hand_on()
+            requests.flush()
+        for buffer in (*self._call.values(), self._value):
+            buffer.flush()
         for kind, placed in self._placed_since.items():
             self._placed_with[kind].inc(placed)
         self._placed_since.clear()
@@ -343,7 +244,7 @@ class Metrics(Observer):
                 self._degraded.labels(obstacle.value).set(obstacle is self._watch.obstacle)
         self._sample_catalogue()
         self._sample_log()
-        self._sample_process()
+        self._process.sample()
 
     def _sample_catalogue(self) -> None:
         snapshot = self._catalogue.newest if self._catalogue else None
@@ -353,16 +254,6 @@ class Metrics(Observer):
         self._products.set(len(snapshot.products))
         if snapshot.loaded_at is not None:
             self._age.set((datetime.now(UTC) - snapshot.loaded_at).total_seconds())
-
-    def _sample_process(self) -> None:
-        figures = read_process()
-        self._cpu.inc(max(0.0, figures.cpu_seconds - self._process.cpu_seconds))
-        self._process = figures
-        self._resident.set(figures.resident_bytes)
-        self._virtual.set(figures.virtual_bytes)
-        self._fds.set(figures.open_fds)
-        self._max_fds.set(figures.max_fds)
-        self._start.set(figures.start_time)
 
     async def expose(self) -> bytes:
         """All metrics as text, made once a second for all who ask."""

@@ -7,6 +7,7 @@ not want costs a drawn number. Attributes are those of OpenTelemetry's HTTP conv
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
@@ -55,8 +56,7 @@ class RequestTracer:
     def __init__(self, tracing: Tracing, settings: Settings) -> None:
         self._ids = tracing.ids
         self._sampler = tracing.sampler
-        root = getattr(self._sampler, "_root", self._sampler)
-        self._ratio = root if type(root) is TraceIdRatioBased else None
+        self._bound = _bound_of(self._sampler.get_description())
         self._tracer = trace.get_tracer("orderfood", tracer_provider=tracing.provider)
         self._trusted = settings.trusted_proxies
         self._propagator = _propagator(settings.propagators)
@@ -106,8 +106,8 @@ class RequestTracer:
     def _wants_new(self) -> bool:
         """The decision on a trace that begins here, with an id that is then the span's."""
         trace_id = self._ids.draw()
-        if self._ratio is not None:  # as the sampler does it, at a tenth of the cost
-            return trace_id & TraceIdRatioBased.TRACE_ID_LIMIT < self._ratio.bound
+        if self._bound is not None:  # as the sampler does it, at a tenth of the cost
+            return trace_id & TraceIdRatioBased.TRACE_ID_LIMIT < self._bound
         return _samples(self._sampler.should_sample(_ROOT, trace_id, ""))
 
     def _wants(self, parent: Context, peer: str) -> bool:
@@ -168,6 +168,17 @@ class RequestSpan:
         if reason is not None:
             self._span.set_attribute("orderfood.reason", reason)
         self._span.end()
+
+
+_BY_RATIO = re.compile(r"(?:ParentBased\{root:)?TraceIdRatioBased\{([0-9.e-]+)\}.*")
+
+
+def _bound_of(description: str) -> int | None:
+    """Below which trace ids a sampler of this description takes a trace that begins here; None
+    where that is not all there is to it. (Descriptions are specified, unlike a sampler's fields:
+    https://opentelemetry.io/docs/specs/otel/trace/sdk/#traceidratiobased.)"""
+    found = _BY_RATIO.fullmatch(description)
+    return None if found is None else TraceIdRatioBased.get_bound_for_rate(float(found[1]))
 
 
 def _enter(wanted: Context) -> None:

@@ -9,7 +9,7 @@ that Tornado would refuse is refused here, too.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import httptools
@@ -52,8 +52,8 @@ class TooManyFields(HeadRefused):
 
 
 class RequestHeaders(HTTPHeaders):
-    """The headers as they came, made into Tornado's only when somebody wants more than to look one
-    up: most requests are answered before that."""
+    """The headers as they came, for those who look some up: Tornado's own make two dicts and a list
+    for each name, of which most requests need nothing. They are read-only."""
 
     comes_again = False
     """Whether other requests have these headers, too, with the same line before them."""
@@ -72,31 +72,40 @@ class RequestHeaders(HTTPHeaders):
         self.lowered = lowered
         """Their values by lower-case name; those of one name are joined by commas."""
 
-    def __getattr__(self, name: str) -> object:
-        if name not in ("_as_list", "_combined_cache"):
-            raise AttributeError(name)
-        super().__init__()
-        for key, value in self._raw:
-            self.add(key.decode("latin-1"), value.decode("latin-1"))
-        return self.__dict__[name]
-
-    def __bool__(self) -> bool:
-        return True  # asked of every request; counting them would make them all
-
     def __getitem__(self, name: str) -> str:
-        if "_as_list" in self.__dict__:
-            return super().__getitem__(name)
         return self.lowered[name.lower()]
 
+    def __setitem__(self, name: str, value: str) -> None:
+        raise TypeError("what a client has sent is not changed")
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("what a client has sent is not changed")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.lowered)
+
+    def __len__(self) -> int:
+        return len(self.lowered)
+
     def __contains__(self, name: object) -> bool:
-        if "_as_list" in self.__dict__:
-            return super().__contains__(name)
         return isinstance(name, str) and name.lower() in self.lowered
 
     def get(self, name: str, default: T | None = None) -> str | T | None:  # type: ignore[override]
-        if "_as_list" in self.__dict__:
-            return super().get(name, default)
         return self.lowered.get(name.lower(), default)
+
+    def add(self, name: str, value: str, *, _chars_are_bytes: bool = True) -> None:
+        raise TypeError("what a client has sent is not changed")
+
+    def get_list(self, name: str) -> list[str]:
+        return [value for found, value in self.get_all() if found.lower() == name.lower()]
+
+    def get_all(self) -> list[tuple[str, str]]:
+        return [(_spelled(key), value.decode("latin-1")) for key, value in self._raw]
+
+
+def _spelled(name: bytes) -> str:
+    """The name as Tornado's headers have it: Content-Type."""
+    return "-".join(part.capitalize() for part in name.decode("latin-1").split("-"))
 
 
 def _joined(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
