@@ -50,8 +50,10 @@ def json_answer(value: object, status: int = 200) -> Answer:
 
 def encoded_answer(item: Encoded, request_headers: Mapping[str, str]) -> Answer:
     """A body that is ready to send in the coding that the client wants, or 304 where it has it."""
-    item = negotiated(item, request_headers.get("accept-encoding"))
-    if has_current(request_headers.get("if-none-match"), item.etag):
+    if item.gzipped is not None:
+        item = negotiated(item, request_headers.get("accept-encoding"))
+    known = request_headers.get("if-none-match")
+    if known is not None and has_current(known, item.etag):
         return Answer(b"", 304, item.unchanged)
     return Answer(item.body, 200, item.headers)
 
@@ -67,9 +69,11 @@ def head_of(
     if answer.more or more:
         few = "".join([f"{name}: {value}\r\n" for name, value in (*answer.more, *more)])
         head += few.encode("latin-1")
-    if answer.status not in _WITHOUT_BODY:
-        head += b"Content-Length: %d\r\n" % len(answer.body)
-    return b"%bDate: %b\r\nX-Request-ID: %b" % (head, _date_bytes(), request_id.encode("latin-1"))
+    date, id_ = _date_of(int(time.time())), request_id.encode("latin-1")
+    if answer.status in _WITHOUT_BODY:
+        return b"%bDate: %b\r\nX-Request-ID: %b" % (head, date, id_)
+    form = b"%bContent-Length: %d\r\nDate: %b\r\nX-Request-ID: %b"
+    return form % (head, len(answer.body), date, id_)
 
 
 _Shared = tuple[int, tuple[str, ...], str | None]
@@ -119,14 +123,10 @@ def request_id_of(sent: str | None) -> str:
 
 def http_date() -> str:
     """The time as the Date header has it (RFC 9110, 5.6.7)."""
-    return _date_bytes().decode()
-
-
-def _date_bytes() -> bytes:
-    """The same as it is sent, made once a second."""
-    return _date_of(int(time.time()))
+    return _date_of(int(time.time())).decode()
 
 
 @lru_cache(maxsize=2)
 def _date_of(seconds: int) -> bytes:
+    """The same as it is sent, made once a second."""
     return formatdate(seconds, usegmt=True).encode()

@@ -11,10 +11,9 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from tornado.httputil import (
-    HTTPConnection,
     HTTPHeaders,
     HTTPMessageDelegate,
     HTTPServerConnectionDelegate,
@@ -71,10 +70,10 @@ class Api(HTTPServerConnectionDelegate):
         self.tracer = tracer
         self.pages = pages or NoPages()
 
-    def start_request(
-        self, server_conn: object, request_conn: HTTPConnection
+    def start_request(  # type: ignore[override]  # both servers have exchanges
+        self, server_conn: object, request_conn: Exchange
     ) -> HTTPMessageDelegate:
-        return Handling(self, cast(Exchange, request_conn))
+        return Handling(self, request_conn)
 
     def target_of(
         self, start_line: RequestStartLine, headers: HTTPHeaders, exchange: Exchange
@@ -106,26 +105,22 @@ class Api(HTTPServerConnectionDelegate):
 class Handling(HTTPMessageDelegate):
     """One request on its way."""
 
-    __slots__ = (
-        "_answer", "_api", "_began", "_body", "_body_came", "_ended", "_exchange", "_received",
-        "_request", "_span", "_whole",
-    )  # fmt: skip
-
+    # until something else is known; in the class, for most requests are answered before that
     _request: Request
-    _began: float
+    _began = 0.0
+    _body = b""
+    _received = 0
+    _body_came: asyncio.Future[None] | None = None
+    """Ends when the body has come, or never will; None where all is waited for first."""
+    _answer: Answer | None = None
+    """What was sent."""
+    _whole = False
+    _ended = True
+    _span: RequestSpan | None = None
 
     def __init__(self, api: Api, exchange: Exchange) -> None:
         self._api = api
         self._exchange = exchange
-        self._body = b""
-        self._received = 0
-        self._body_came: asyncio.Future[None] | None = None
-        """Ends when the body has come, or never will; None where all is waited for first."""
-        self._answer: Answer | None = None
-        """What was sent."""
-        self._whole = False
-        self._ended = True
-        self._span: RequestSpan | None = None
 
     # --- from the server ---
 
@@ -136,14 +131,12 @@ class Handling(HTTPMessageDelegate):
         self._began = time.perf_counter()
         target = self._api.target_of(start_line, headers, self._exchange)
         # look-ups alone, which are those of a plain dict on our own server
-        found = headers.lowered if isinstance(headers, RequestHeaders) else headers
-        request = self._request = Request(
-            self._api.context,
-            target,
-            cast(Mapping[str, str], found),
-            request_id_of(found.get("x-request-id")),
-            self._exchange.remote_ip,
+        found: Mapping[str, str] = (
+            headers.lowered if isinstance(headers, RequestHeaders) else headers
         )
+        id_ = request_id_of(found.get("x-request-id"))
+        request = Request(self._api.context, target, found, id_, self._exchange.remote_ip)
+        self._request = request
         self._begin(request)
         if self._exchange.is_whole(MAX_KEPT_BODY):
             return None

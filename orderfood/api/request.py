@@ -38,7 +38,11 @@ class Request:
     """One request. ``headers`` are looked up by their lower-case names; those that came several
     times are one value with commas."""
 
-    __slots__ = ("allowance", "body", "context", "headers", "id", "peer", "target", "user")
+    body = b""
+    user: User | None = None
+    """Whose key it came with; known where the route needs one."""
+    allowance: Allowance | None = None
+    """What the rate limit leaves to this client, once it has been asked."""
 
     def __init__(
         self, context: Context, target: Target, headers: Mapping[str, str], id_: str, peer: str
@@ -51,11 +55,6 @@ class Request:
         """The client's name for this request if it is a good one, else a new one."""
         self.peer = peer
         """The address of the other end of the connection."""
-        self.body = b""
-        self.user: User | None = None
-        """Whose key it came with; known where the route needs one."""
-        self.allowance: Allowance | None = None
-        """What the rate limit leaves to this client, once it has been asked."""
 
     @property
     def method(self) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from typing import cast
 
 from orderfood.server.framing import BodyRefused
 from orderfood.server.heads import Head, HeadRefused, TooManyFields, parse_head
 from orderfood.server.limits import Limits
-from orderfood.server.queued_exchange import Line, QueuedExchange
+from orderfood.server.queued_exchange import QueuedExchange
 
 MAX_WAITING = 64 * 1024
 """Bytes of heads and bodies of one connection that may wait before no more is parsed or read."""
@@ -107,7 +106,7 @@ class Incoming(asyncio.Protocol):
         self._searched = len(data) - start
 
     def _begin_exchange(self, head: Head, size: int) -> None:
-        exchange = QueuedExchange(cast(Line, self), head, size)
+        exchange = QueuedExchange(self, head, size)  # type: ignore[arg-type]  # a Connection
         self._exchanges.append(exchange)
         self.waiting_bytes += size
         if exchange.complete:
