@@ -63,7 +63,7 @@ class AccessLog(Observer):
     def _json_line(self, request: AnsweredRequest, more: dict[str, str]) -> str:
         kind = (request.kind, request.status)
         constant = self._constant.get(kind) or self._make_constant(*kind)
-        rest = "".join([f', "{name}": {_quote(value)}' for name, value in more.items()])
+        rest = "".join([f', "{n}": {_quote(v)}' for n, v in more.items()]) if more else ""
         return (
             f'{{"timestamp": "{_now()}", {constant}"duration_ms": {request.seconds * 1000:.3f}, '
             f'"request_id": {_quote_id(request.request_id)}{rest}}}\n'

@@ -210,7 +210,9 @@ class QueuedExchange(Exchange):
     def begin(self) -> None:
         """Hands the head on. Raises HTTPInputError."""
         self.delegate = self.connection.start_request(self)
-        self._wait_for(self.delegate.headers_received(self.start_line, self.headers))
+        judging = self.delegate.headers_received(self.start_line, self.headers)
+        if judging is not None:
+            self._wait_for(judging)
 
     def deliver(self) -> None:
         """Hands on what has come of the body, as far as the handler takes it."""
