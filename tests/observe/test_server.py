@@ -95,6 +95,18 @@ def named(spans: list[Span], name: str) -> list[Span]:
     return [span for span in spans if span.name == name]
 
 
+def test_a_page_is_watched_by_tornados_own_instrumentation_within_its_request(
+    shared_jaeger: Jaeger, client: Client, name: str
+) -> None:
+    assert client.get("/docs/start.js", **{"X-Request-ID": name}).status == 200
+    span = shared_jaeger.wait_for_request(name)
+    assert span.name == "GET /docs/:file"
+    assert span.tags["http.response.status_code"] == 200
+    (page,) = shared_jaeger.children(SERVICE, span)
+    assert page.tags["tornado.handler"] == "orderfood.web.docs.AssetHandler"
+    assert page.tags["span.kind"] == "internal"
+
+
 def test_every_other_storage_call(shared_jaeger: Jaeger, client: Client) -> None:
     order = client.place(("1", 1))["id"]
     requests = {
