@@ -14,15 +14,15 @@ from storage.errors import StorageError
 CLEANUP_SECONDS = 60.0
 """How often expired idempotency keys are looked for."""
 
-PORTION = 25
+DELETE_BATCH = 25
 """How many of them are deleted at a time: each lies on a page of its own, and an order that comes
 meanwhile waits for all of these."""
 
-PORTION_SECONDS = 0.02
-"""The least pause between two portions of them."""
+MIN_PAUSE_SECONDS = 0.02
+"""The least pause between two batchs of them."""
 
-PORTION_PAUSES = 20.0
-"""How often as long as a portion has taken the pause after it lasts at least: a database that is
+PAUSE_FACTOR = 20.0
+"""How often as long as a batch has taken the pause after it lasts at least: a database that is
 busy, or slow, is left alone for longer."""
 
 
@@ -30,14 +30,14 @@ busy, or slow, is left alone for longer."""
 async def background(context: Context) -> AsyncIterator[None]:
     """What goes on beside the requests: probing the catalogue, deleting expired keys."""
     shop = context.shop
-    if context.watch is not None:
-        await context.watch.check()
+    if context.order_health is not None:
+        await context.order_health.check()
     tasks = [
         asyncio.create_task(shop.catalogue.run(), name="catalogue"),
         asyncio.create_task(delete_expired_keys(shop.storage), name="expired keys"),
     ]
-    if context.watch is not None:
-        tasks.append(asyncio.create_task(context.watch.run(), name="orders"))
+    if context.order_health is not None:
+        tasks.append(asyncio.create_task(context.order_health.run(), name="orders"))
     if context.metrics is not None:
         tasks.append(asyncio.create_task(context.metrics.keep_sampling(), name="metrics"))
     try:
@@ -49,14 +49,14 @@ async def background(context: Context) -> AsyncIterator[None]:
 
 
 async def delete_expired_keys(storage: Storage) -> None:
-    """Deletes expired idempotency keys for ever, in portions, so that no order waits for it."""
+    """Deletes expired idempotency keys for ever, in batchs, so that no order waits for it."""
     clock = asyncio.get_running_loop().time
     while True:
         deleted, began = 0, clock()
         with suppress(StorageError):
-            deleted = await storage.delete_expired_keys(PORTION)
-        pause = max(PORTION_SECONDS, PORTION_PAUSES * (clock() - began))
-        await asyncio.sleep(CLEANUP_SECONDS if deleted < PORTION else pause)
+            deleted = await storage.delete_expired_keys(DELETE_BATCH)
+        pause = max(MIN_PAUSE_SECONDS, PAUSE_FACTOR * (clock() - began))
+        await asyncio.sleep(CLEANUP_SECONDS if deleted < DELETE_BATCH else pause)
 
 
 YOUNG_OBJECTS = 20_000
@@ -65,7 +65,7 @@ Requests leave no cycles behind (tests/unit/test_garbage.py), and Python's own f
 reached by those of a few orders in flight, which it would look through for nothing."""
 
 
-def spare_the_collector() -> None:
+def tune_garbage_collector() -> None:
     """Takes what there is now out of Python's garbage collection: modules, classes and the menu
     live as long as the process, and to look through them again and again costs orders between 3 and
     10 % of their time. What comes later is looked through less often."""

@@ -10,7 +10,7 @@ from orderfood.api.endpoint import Api
 from orderfood.api.ratelimit import RateLimiter
 from orderfood.api.routes import METRICS, ROUTES, build_router
 from orderfood.observe.accesslog import AccessLog
-from orderfood.observe.storage import ObservedStorage
+from orderfood.observe.instrumented_storage import InstrumentedStorage
 from orderfood.observe.tracing import current_tracing, say_untraced
 from orderfood.settings import Settings
 from orderfood.shop.catalogue import CatalogueCache
@@ -33,19 +33,19 @@ def new_context(settings: Settings, inner: Storage) -> Context:
     metrics = new_metrics(settings, inner)
     access_log, keys = AccessLog(settings, NAME), SampleKeyWatch(settings.environment)
     observer = Observers([access_log, *([metrics] if metrics else []), keys])
-    storage = ObservedStorage(inner, observer=observer)
+    storage = InstrumentedStorage(inner, observer=observer)
     catalogue = CatalogueCache(
-        storage, observer=observer, deadlines=storage.deadlines, show=menu.show
+        storage, observer=observer, deadlines=storage.deadlines, render=menu.render
     )
     if metrics is not None:
-        metrics.watch(catalogue)
-        metrics.watch_orders(storage.watch)
+        metrics.watch_catalogue(catalogue)
+        metrics.watch_order_health(storage.order_health)
     limits = (settings.rate_limit, settings.abuse_limit)
     limiter, guesses = (RateLimiter(limit) if limit else None for limit in limits)
     shop = Shop(
         storage, catalogue, observer=observer, refused_keys=refused_keys(settings.environment)
     )
-    return Context(shop, settings, limiter, guesses, observer, metrics, storage.watch)
+    return Context(shop, settings, limiter, guesses, observer, metrics, storage.order_health)
 
 
 def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:

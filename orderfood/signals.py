@@ -18,17 +18,17 @@ _NAMES = (
     "SIGSTKFLT",
 )
 _REAL_TIME = range(getattr(signal, "SIGRTMIN", 1), getattr(signal, "SIGRTMAX", 0) + 1)
-PASSED_OVER = (*(getattr(signal, n) for n in _NAMES if hasattr(signal, n)), *_REAL_TIME)
+IGNORED = (*(getattr(signal, n) for n in _NAMES if hasattr(signal, n)), *_REAL_TIME)
 """What would kill a program that does not know it, and means nothing here."""
 
 
-def pass_over_signals() -> None:
+def ignore_signals() -> None:
     """From now on those that mean nothing here do nothing."""
-    for number in PASSED_OVER:
+    for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
 
 
-def pass_over_endings() -> None:
+def ignore_ending_signals() -> None:
     """From now on those that end a program do nothing: it ends already."""
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)

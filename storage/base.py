@@ -16,6 +16,7 @@ from storage.records import (
     Catalogue,
     Change,
     CouponLimits,
+    Cursor,
     FoundCoupon,
     IdempotencyKey,
     LoadReport,
@@ -23,7 +24,6 @@ from storage.records import (
     Migration,
     Obstacle,
     Order,
-    Page,
     VersionedCatalogue,
 )
 
@@ -33,8 +33,8 @@ SCHEMA_VERSION = 3
 MIGRATION_TIMEOUT = 60.0
 """Seconds after which a migration that runs, or waits for its lock, gives up."""
 
-Told = Callable[[Sequence[object]], None]
-Around = Callable[[Sequence[Context]], AbstractContextManager[Told]]
+ReportOutcomes = Callable[[Sequence[object]], None]
+AroundCommit = Callable[[Sequence[Context]], AbstractContextManager[ReportOutcomes]]
 """Given the contexts of the callers whose orders share a commit: what to enter around it. What that
 yields is told the outcome of each."""
 
@@ -74,7 +74,7 @@ class Storage(abc.ABC):
     backend: str
     """``memory``, ``sqlite`` or ``postgresql``: db.system.name in the OpenTelemetry conventions."""
 
-    around_commit: Around | None = None
+    around_commit: AroundCommit | None = None
     """Entered around each shared commit with the contexts of the callers whose orders it stores, so
     that whoever measures can count them or link a span to theirs; what it yields is told what each
     of them gets: an order or an error. memory:// never commits."""
@@ -135,7 +135,7 @@ class Storage(abc.ABC):
     async def read_catalogue(self, *, coupons: bool = True) -> VersionedCatalogue:
         """The whole catalogue and its version, as one consistent view; without ``coupons`` without
         those that have a name, which may be many and are looked up one by one. It is read in
-        portions, so that whatever else runs on this event loop goes on meanwhile."""
+        batches, so that whatever else runs on this event loop goes on meanwhile."""
 
     @abc.abstractmethod
     async def find_coupon(self, code: str) -> FoundCoupon:
@@ -212,7 +212,7 @@ class Storage(abc.ABC):
 
     @abc.abstractmethod
     async def list_orders(
-        self, user_id: str, *, limit: int, after: Page | None = None
+        self, user_id: str, *, limit: int, after: Cursor | None = None
     ) -> list[Order]:
         """At most ``limit`` of the user's orders, newest first (by created_at, then id, both
         descending), from right behind ``after`` on."""

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from contextvars import Context, copy_context
 from typing import Generic, NamedTuple, TypeVar
 
-from storage.base import Around
+from storage.base import AroundCommit
 from storage.errors import OrderExists, StorageBusy, StorageError, StorageUnavailable, ValueRejected
 
 BATCH_SIZE = 512
@@ -44,7 +44,7 @@ class Batcher(Generic[Item, Result]):
         run: Callable[[list[Item]], Awaitable[Sequence[Result | StorageError]]],
         *,
         name_of: Callable[[Item], Hashable] = lambda item: None,
-        around: Callable[[], Around | None] = lambda: None,
+        around: Callable[[], AroundCommit | None] = lambda: None,
         batch_size: int = BATCH_SIZE,
         capacity: int = CAPACITY,
     ) -> None:
@@ -110,9 +110,9 @@ class Batcher(Generic[Item, Result]):
         around = self._around()
         contexts = [waiting.context for waiting in batch]
         try:
-            with around(contexts) if around else nullcontext(_ignore) as told:
+            with around(contexts) if around else nullcontext(_ignore) as report:
                 results = await self._run([waiting.item for waiting in batch])
-                told(results)
+                report(results)
         except Exception as error:
             results = [_own_error(error) for _ in batch]
         for waiting, result in zip(batch, results, strict=True):

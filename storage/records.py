@@ -136,7 +136,7 @@ class CouponLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class Cursor:
     """Where a listing goes on: right behind this order, newest first."""
 
     created_at: datetime

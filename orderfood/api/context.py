@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orderfood.api.ratelimit import RateLimiter
-from orderfood.observe.shared import Shared
+from orderfood.observe.single_flight import SingleFlight
 from orderfood.server.traffic import Traffic
 from orderfood.settings import Settings
-from orderfood.shop.observer import NOBODY, Observer
+from orderfood.shop.observer import NULL_OBSERVER, Observer
+from orderfood.shop.order_health import OrderHealth
 from orderfood.shop.orders import Shop
-from orderfood.shop.orderwatch import OrderWatch
 
 if TYPE_CHECKING:
     from orderfood.observe.metrics import Metrics
@@ -30,12 +30,12 @@ class Context:
     """Counts requests by key, or else by address; None when nobody limits them."""
     guesses: RateLimiter | None = None
     """Counts wrong keys and unknown coupons by address; None when nobody limits them."""
-    observer: Observer = NOBODY
+    observer: Observer = NULL_OBSERVER
     """Told of each request when it begins and when it has ended."""
     metrics: Metrics | None = None
     """What GET /metrics tells; None when nobody counts."""
-    watch: OrderWatch | None = None
+    order_health: OrderHealth | None = None
     """Knows whether orders can be stored."""
-    readiness: Shared[str | None] = field(default_factory=lambda: Shared(PROBES))
+    readiness: SingleFlight[str | None] = field(default_factory=lambda: SingleFlight(PROBES))
     """What a probe of the store has found."""
     traffic: Traffic = field(default_factory=Traffic)

@@ -1,8 +1,8 @@
 """A request's way from its head to its answer, on either HTTP server.
 
-Each request is one :class:`Handling`: a delegate of Tornado's that judges the head, has the route's
-endpoint answer, and surrounds both with what every request gets: an id, a line in the log, its
-metrics, a span, and a place among those in flight.
+Each request has one :class:`RequestDelegate` (Tornado's HTTPMessageDelegate): it checks the head,
+calls the route's endpoint, and gives every request its id, a line in the access log, its metrics,
+a span, and a place among the requests in flight.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from orderfood.api.head import (
     announced_length,
     authenticate,
     body_follows,
-    braked,
+    check_head,
     check_host,
     client_waits,
-    judge_head,
+    throttled,
 )
 from orderfood.api.pages import NoPages, PageExchange
 from orderfood.api.request import Request, Target
@@ -74,7 +74,7 @@ class Api(HTTPServerConnectionDelegate):
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
-        return Handling(self, cast(Exchange, request_conn))
+        return RequestDelegate(self, cast(Exchange, request_conn))
 
     def target_of(
         self, start_line: RequestStartLine, headers: HTTPHeaders, exchange: Exchange
@@ -103,7 +103,7 @@ class Api(HTTPServerConnectionDelegate):
         """Does nothing: a connection holds nothing beside its requests."""
 
 
-class Handling(HTTPMessageDelegate):
+class RequestDelegate(HTTPMessageDelegate):
     """One request on its way."""
 
     __slots__ = (
@@ -148,9 +148,9 @@ class Handling(HTTPMessageDelegate):
         if self._exchange.is_whole(MAX_KEPT_BODY):
             return None
         loop = asyncio.get_running_loop()
-        self._body_came, judged = loop.create_future(), loop.create_future()
-        _start(self._handle_in_parts(request, judged))
-        return judged
+        self._body_came, head_checked = loop.create_future(), loop.create_future()
+        _start(self._handle_in_parts(request, head_checked))
+        return head_checked
 
     def _begin(self, request: Request) -> None:
         context = self._api.context
@@ -182,7 +182,7 @@ class Handling(HTTPMessageDelegate):
             self._end(request, self._answer)
         elif self._body_came is not None:
             self._body_came.set_result(None)
-        elif not self._is_shown(request):
+        elif not self._answered_from_catalogue(request):
             _start(self._handle(request))
 
     def on_connection_close(self) -> None:
@@ -196,61 +196,61 @@ class Handling(HTTPMessageDelegate):
         """Answers a request that is whole."""
         logged_request_id.set(request.id)
         begin_request()
-        self._send(request, await self._judge_and_answer(request))
+        self._send(request, await self._check_and_answer(request))
 
-    def _is_shown(self, request: Request) -> bool:
+    def _answered_from_catalogue(self, request: Request) -> bool:
         """Whether it was answered at once, without a task: there is nothing to judge, and nothing
         to wait for."""
         route, context = request.target.route, request.context
-        if route is None or route.shows is None or context.limiter is not None:
+        if route is None or route.catalogue_endpoint is None or context.limiter is not None:
             return False
         snapshot = context.shop.catalogue.fresh
         if snapshot is None or self._span is not None:
             return False
         try:
-            answer = route.shows(request, snapshot)
+            answer = route.catalogue_endpoint(request, snapshot)
         except Exception as error:
             answer = self._failure(request, error)
         self._send(request, answer)
         return True
 
-    async def _judge_and_answer(self, request: Request) -> Answer:
+    async def _check_and_answer(self, request: Request) -> Answer:
         request.body = self._body
         try:
-            return await self._answer_by(await judge_head(request), request)
+            return await self._answer_by(await check_head(request), request)
         except Exception as error:
             return self._failure(request, error)
 
     async def _answer_by(self, route: Route, request: Request) -> Answer:
         if route.endpoint is not None:
             return await route.endpoint(request)
-        if route.shows is not None:
-            return route.shows(request, await request.shop.catalogue.get())
+        if route.catalogue_endpoint is not None:
+            return route.catalogue_endpoint(request, await request.shop.catalogue.get())
         return await PageExchange(self._exchange, request).answered_by(self._api.pages)
 
-    async def _handle_in_parts(self, request: Request, judged: asyncio.Future[None]) -> None:
+    async def _handle_in_parts(self, request: Request, head_checked: asyncio.Future[None]) -> None:
         """Judges the head first, so that what is refused need not be sent, and answers when the
         body has come: by the key as it stands then, for it may have expired meanwhile."""
         logged_request_id.set(request.id)
         begin_request()
         try:
-            route = await judge_head(request)
+            route = await check_head(request)
         except Exception as error:
             answer = self._failure(request, error)
             if body_follows(request):
                 self._refuse(request, answer)
-                judged.set_result(None)
+                head_checked.set_result(None)
             else:
-                await self._wait_for_body(judged)
+                await self._wait_for_body(head_checked)
                 self._send(request, answer)
             return
-        await self._wait_for_body(judged)
+        await self._wait_for_body(head_checked)
         if not self._ended and self._answer is None:
             self._send(request, await self._answer_late(route, request))
 
-    async def _wait_for_body(self, judged: asyncio.Future[None]) -> None:
+    async def _wait_for_body(self, head_checked: asyncio.Future[None]) -> None:
         assert self._body_came is not None
-        judged.set_result(None)
+        head_checked.set_result(None)
         await self._body_came
 
     async def _answer_late(self, route: Route, request: Request) -> Answer:
@@ -263,11 +263,11 @@ class Handling(HTTPMessageDelegate):
             return self._failure(request, error)
 
     def _failure(self, request: Request, error: Exception) -> Answer:
-        told = braked(request, error)
-        log_failure(told, request.id, request.resource.label)
-        answer = failure_answer(told, request.id)
+        answered = throttled(request, error)
+        log_failure(answered, request.id, request.resource.label)
+        answer = failure_answer(answered, request.id)
         if self._span is not None and answer.status >= 500:
-            self._span.fail(told)
+            self._span.fail(answered)
         return answer
 
     def _refuse(self, request: Request, answer: Answer) -> None:
@@ -285,7 +285,7 @@ class Handling(HTTPMessageDelegate):
             self._write(request, answer, finish=False)
         else:
             self._write(request, answer, close=True, finish=False)
-            self._exchange.linger()
+            self._exchange.lingering_close()
             self._end(request, answer)
 
     # --- the answer ---

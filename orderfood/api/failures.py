@@ -9,8 +9,8 @@ from typing import NamedTuple
 from orderfood.api.answers import JSON_HEADERS, Answer
 from orderfood.api.wire import encode_json, error_json, quote_json
 from orderfood.server.bodies import Fields
-from orderfood.shop import errors
-from orderfood.shop.errors import Refusal, TooManyRequests
+from orderfood.shop import refusals
+from orderfood.shop.refusals import Refusal, TooManyRequests
 from storage import errors as stored
 
 logger = logging.getLogger(__name__)
@@ -57,14 +57,14 @@ FAILURES: dict[type[BaseException], Failure] = {
     NotFound: Failure(404, "not_found", "not found"),
     MethodNotAllowed: Failure(405, "method", "this method is not allowed here"),
     BodyTooLarge: Failure(413, "body_size", f"the body is over {MAX_BODY} bytes"),
-    errors.KeyMissing: Failure(401),
-    errors.KeyRefused: Failure(403),
-    errors.InvalidRequest: Failure(400),
-    errors.UnsupportedMedia: Failure(415),
-    errors.Unprocessable: Failure(422),
-    errors.PriceChanged: Failure(409),
-    errors.StillInProgress: Failure(409),
-    errors.TooManyRequests: Failure(429),
+    refusals.KeyMissing: Failure(401),
+    refusals.KeyRefused: Failure(403),
+    refusals.InvalidRequest: Failure(400),
+    refusals.UnsupportedMedia: Failure(415),
+    refusals.Unprocessable: Failure(422),
+    refusals.PriceChanged: Failure(409),
+    refusals.StillInProgress: Failure(409),
+    refusals.TooManyRequests: Failure(429),
     stored.OrderNotFound: Failure(404, "no_such_order", "no such order"),
     stored.IdempotencyConflict: Failure(
         422, "idempotency_conflict", "this Idempotency-Key was used with another request"
@@ -95,10 +95,10 @@ def failure_answer(error: BaseException, request_id: str) -> Answer:
     """The answer to a request that failed with ``error``. The body has the one shape of every
     error."""
     status, _, message = failure_of(error)
-    told = error.message if isinstance(error, Refusal) else message
+    text = error.message if isinstance(error, Refusal) else message
     details = error.errors if isinstance(error, Refusal) else ()
-    body = error_json(status, told or "", request_id, details)
-    if isinstance(error, errors.PriceChanged):
+    body = error_json(status, text or "", request_id, details)
+    if isinstance(error, refusals.PriceChanged):
         body["quote"] = quote_json(error.lines, error.coupon_code, error.prices)
     headers = _headers_of(error, status)
     return Answer(encode_json(body), status, JSON_HEADERS, headers, reason_of(error))
@@ -107,7 +107,7 @@ def failure_answer(error: BaseException, request_id: str) -> Answer:
 def _headers_of(error: BaseException, status: int) -> Fields:
     if isinstance(error, TooManyRequests):
         return (("Retry-After", str(error.retry_after)),)
-    if status == 503 or isinstance(error, errors.StillInProgress):
+    if status == 503 or isinstance(error, refusals.StillInProgress):
         return (("Retry-After", RETRY_AFTER),)
     if status == 401:
         return (("WWW-Authenticate", 'ApiKey realm="orderfood"'),)
@@ -118,9 +118,9 @@ def _headers_of(error: BaseException, status: int) -> Fields:
 
 def is_guess(error: BaseException) -> bool:
     """Whether it is the refusal of a key or a coupon that does not exist."""
-    if isinstance(error, errors.KeyRefused):
+    if isinstance(error, refusals.KeyRefused):
         return error.reason == "wrong_key"
-    return isinstance(error, errors.UnknownCoupon)
+    return isinstance(error, refusals.UnknownCoupon)
 
 
 def log_failure(error: BaseException, request_id: str, label: str) -> None:

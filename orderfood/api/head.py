@@ -16,10 +16,10 @@ from orderfood.api.ratelimit import RateLimiter
 from orderfood.api.request import Request
 from orderfood.api.routing import EVERYTHING, UNKNOWN, Route
 from orderfood.observe.addresses import client_address
+from orderfood.server.bounded_cache import bounded_cache
 from orderfood.server.exchange import Exchange
-from orderfood.server.remembered import remembered
 from orderfood.shop import orders as shop_orders
-from orderfood.shop.errors import FieldError, InvalidRequest, TooManyRequests
+from orderfood.shop.refusals import FieldError, InvalidRequest, TooManyRequests
 
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
@@ -34,12 +34,12 @@ def check_host(start_line: RequestStartLine, headers: HTTPHeaders, exchange: Exc
         )
 
 
-@remembered
+@bounded_cache
 def _is_certainly_good(host: str) -> bool:
     return bool(_HOST.fullmatch(host))
 
 
-async def judge_head(request: Request) -> Route:
+async def check_head(request: Request) -> Route:
     """The route of a request that may go on; sets its user and its allowance. Raises NotFound,
     MethodNotAllowed, BodyTooLarge, Refusal."""
     limiter = request.context.limiter
@@ -102,7 +102,7 @@ def address_of(request: Request) -> str:
     )
 
 
-def braked(request: Request, error: BaseException) -> BaseException:
+def throttled(request: Request, error: BaseException) -> BaseException:
     """The error that a guess is answered with: another one when its address has made many."""
     guesses = request.context.guesses
     if guesses is None or not is_guess(error):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orderfood.server.remembered import remembered
-from orderfood.shop.errors import UnsupportedMedia
+from orderfood.server.bounded_cache import bounded_cache
+from orderfood.shop.refusals import UnsupportedMedia
 
 _CHARSETS = ("utf-8", "utf8")
 
@@ -22,7 +22,7 @@ def check_media(headers: Mapping[str, str], *, takes_body: bool) -> None:
         raise UnsupportedMedia("the Content-Encoding must be identity or absent")
 
 
-@remembered
+@bounded_cache
 def _fault_of(content_type: str) -> str | None:
     values = _values(content_type) - {""}
     if not values:

@@ -11,9 +11,9 @@ from orderfood.api.failures import NotFound
 from orderfood.api.request import Request
 from orderfood.api.wire import JSON_TYPE, encode_product, encode_product_list
 from orderfood.server.bodies import Encoded, encode_bytes
-from orderfood.shop.catalogue import Snapshot, portions
-from orderfood.shop.errors import FieldError, InvalidRequest
+from orderfood.shop.catalogue import Snapshot, batches
 from orderfood.shop.pricing import parse_product_id
+from orderfood.shop.refusals import FieldError, InvalidRequest
 from storage.records import Product
 
 
@@ -26,17 +26,17 @@ class Menu:
     """Those that were asked for, by id."""
 
 
-async def show(products: Sequence[Product]) -> Menu:
-    """The menu of these products. It is encoded in portions, between which requests are answered,
+async def render(products: Sequence[Product]) -> Menu:
+    """The menu of these products. It is encoded in batches, between which requests are answered,
     and compressed on a thread, where that does without Python."""
-    pieces = [encode_product_list(portion) async for portion in portions(products)]
+    pieces = [encode_product_list(batch) async for batch in batches(products)]
     body = b"[" + b",".join(pieces) + b"]"
     return Menu(await asyncio.to_thread(encode_bytes, body, JSON_TYPE))
 
 
 def list_products(request: Request, snapshot: Snapshot) -> Answer:
     """All products, by their ids."""
-    menu: Menu = snapshot.shown
+    menu: Menu = snapshot.rendered
     return encoded_answer(menu.all, request.headers)
 
 
@@ -50,7 +50,7 @@ def get_product(request: Request, snapshot: Snapshot) -> Answer:
 
 
 def _encoded(snapshot: Snapshot, id_: str) -> Encoded:
-    menu: Menu = snapshot.shown
+    menu: Menu = snapshot.rendered
     found = menu.one.get(id_)
     if found is None:
         if id_ not in snapshot.products:

@@ -13,9 +13,9 @@ from orderfood.api.answers import Answer, json_answer
 from orderfood.api.request import Request
 from orderfood.api.wire import fingerprint, order_json, parse_basket, parse_order, quote_json
 from orderfood.shop import orders as shop_orders
-from orderfood.shop.errors import FieldError, InvalidRequest
-from orderfood.shop.orders import Once
-from storage.records import Page
+from orderfood.shop.orders import IdempotentRequest
+from orderfood.shop.refusals import FieldError, InvalidRequest
+from storage.records import Cursor
 
 MOST_ON_A_PAGE = 100
 USUAL_ON_A_PAGE = 20
@@ -25,8 +25,10 @@ async def place(request: Request) -> Answer:
     """Places an order, once for each Idempotency-Key."""
     basket, total = parse_order(_json_of(request))
     key = request.headers.get("idempotency-key")
-    once = None if key is None else Once(key, fingerprint(basket))
-    order = await shop_orders.place_order(request.shop, request.known_user, basket, once, total)
+    idempotent = None if key is None else IdempotentRequest(key, fingerprint(basket))
+    order = await shop_orders.place_order(
+        request.shop, request.known_user, basket, idempotent, total
+    )
     return json_answer(order_json(order))
 
 
@@ -95,20 +97,20 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def encode_cursor(page: Page) -> str:
+def encode_cursor(cursor: Cursor) -> str:
     """A place in a listing as an opaque text for a URL."""
-    microseconds = (page.created_at - _EPOCH) // _MICROSECOND
-    return base64.urlsafe_b64encode(_CURSOR.pack(microseconds, page.id.bytes)).decode()
+    microseconds = (cursor.created_at - _EPOCH) // _MICROSECOND
+    return base64.urlsafe_b64encode(_CURSOR.pack(microseconds, cursor.id.bytes)).decode()
 
 
-def decode_cursor(cursor: str) -> Page:
+def decode_cursor(text: str) -> Cursor:
     """The place that a cursor stands for. Raises InvalidRequest."""
     try:
-        packed = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
+        packed = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
         microseconds, id_ = _CURSOR.unpack(packed)
         if microseconds < 0:
             raise ValueError("before the first order")
-        return Page(_EPOCH + microseconds * _MICROSECOND, uuid.UUID(bytes=id_))
+        return Cursor(_EPOCH + microseconds * _MICROSECOND, uuid.UUID(bytes=id_))
     except (ValueError, struct.error, OverflowError):
         error = FieldError("cursor", "is none that was given out")
         raise InvalidRequest("cursor", "the cursor is not valid", (error,)) from None

@@ -10,8 +10,8 @@ from orderfood.api.routing import EVERYTHING, Route, Router
 from orderfood.shop.orders import CREATE_ORDER, READ_ORDER
 
 ROUTES = (
-    Route("GET", "/api/product", shows=menu.list_products, slash=True),
-    Route("GET", "/api/product/{productId}", shows=menu.get_product),
+    Route("GET", "/api/product", catalogue_endpoint=menu.list_products, slash=True),
+    Route("GET", "/api/product/{productId}", catalogue_endpoint=menu.get_product),
     Route("GET", "/api/order", orders.list_own, READ_ORDER, slash=True),
     Route(
         "POST", "/api/order", orders.place, CREATE_ORDER,
@@ -20,7 +20,7 @@ ROUTES = (
     Route("POST", "/api/order/quote", orders.quote, CREATE_ORDER, reads_body=True),
     Route("GET", "/api/order/{orderId}", orders.get_own, READ_ORDER),
     Route("POST", "/api/order/{orderId}/cancel", orders.cancel_own, CREATE_ORDER),
-    Route("GET", "/openapi.json", operation.get_contract),
+    Route("GET", "/openapi.json", operation.get_openapi),
     Route("GET", "/health", operation.get_health, limited=False),
     Route("GET", "/ready", operation.get_ready, limited=False),
     Route("GET", "/metrics", operation.get_metrics, limited=False),

@@ -37,7 +37,7 @@ class Route:
     reads_body: bool = False
     """Whether the body is looked at; else it is counted and thrown away."""
     takes_idempotency_key: bool = False
-    shows: Callable[[Request, Snapshot], Answer] | None = None
+    catalogue_endpoint: Callable[[Request, Snapshot], Answer] | None = None
     """An endpoint that needs nothing but the catalogue: while that is fresh it never waits, and is
     run without a task."""
     page: bool = False

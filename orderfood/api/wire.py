@@ -24,8 +24,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError, to_json
 from typing_extensions import TypedDict
 
 from orderfood.server.bodies import Encoded, encode_bytes
-from orderfood.shop.errors import FieldError, InvalidRequest
 from orderfood.shop.pricing import MAX_LINES, Basket, Item, Prices, too_many_lines
+from orderfood.shop.refusals import FieldError, InvalidRequest
 from storage.records import Order, OrderLine, Product
 
 JSON_TYPE = "application/json; charset=utf-8"
@@ -264,7 +264,7 @@ def money(cents: int) -> float:
 
 
 def product_json(product: Product) -> dict[str, object]:
-    """A Product of the contract; what is not known of it is absent."""
+    """A Product of the OpenAPI document; what is not known of it is absent."""
     answer: dict[str, object] = {
         "id": str(product.id),
         "name": product.name,
@@ -311,7 +311,7 @@ def quote_json(
 
 
 def order_json(order: Order) -> dict[str, object]:
-    """An Order of the contract; createdAt is RFC 3339 in UTC with its offset."""
+    """An Order of the OpenAPI document; createdAt is RFC 3339 in UTC with its offset."""
     return {
         "id": str(order.id),
         "status": order.status.value,

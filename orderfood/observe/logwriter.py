@@ -19,10 +19,10 @@ from typing import Protocol, TextIO
 CAPACITY = 1024 * 1024
 """Bytes that wait: a second of a busy server's lines or two."""
 
-PORTION = 64 * 1024
+CHUNK = 64 * 1024
 """Bytes of one write: what a pipe holds. Each is a change of threads, which costs the other one."""
 
-ATOMIC_PORTION = 4096
+ATOMIC_CHUNK = 4096
 """As many where several processes share a pipe: more may be mixed (PIPE_BUF, pipe(7))."""
 
 FLUSH_SECONDS = 5.0
@@ -57,14 +57,14 @@ class QueueWriter:
         fd: int,
         encoding: str = "utf-8",
         *,
-        portion: int = PORTION,
+        chunk: int = CHUNK,
         capacity: int = CAPACITY,
         on_flow: Callable[[int], None] = lambda dropped: None,
     ) -> None:
         self.dropped = 0
         self._fd = fd
         self._encoding = encoding
-        self._portion = portion
+        self._chunk = chunk
         self._capacity = capacity
         self._on_flow = on_flow
         """Told how many lines were dropped, once there is room again."""
@@ -142,7 +142,7 @@ class QueueWriter:
             self._writing = True
             taken = [self._waiting.popleft()]
             size = len(taken[0])
-            while self._waiting and size + len(self._waiting[0]) <= self._portion:
+            while self._waiting and size + len(self._waiting[0]) <= self._chunk:
                 taken.append(self._waiting.popleft())
                 size += len(taken[-1])
             self._size -= size
@@ -203,5 +203,5 @@ def writer_to(
         stream.flush()
     except (OSError, ValueError):
         return StreamWriter(stream)
-    portion = ATOMIC_PORTION if shared else PORTION
-    return QueueWriter(fd, stream.encoding or "utf-8", portion=portion, on_flow=on_flow)
+    chunk = ATOMIC_CHUNK if shared else CHUNK
+    return QueueWriter(fd, stream.encoding or "utf-8", chunk=chunk, on_flow=on_flow)

@@ -23,11 +23,11 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from orderfood.observe.buffers import BYTES, SECONDS, HistogramBuffer, RequestBuffers
 from orderfood.observe.instruments import Instruments, ProcessMetrics
 from orderfood.observe.logs import log_writer
-from orderfood.observe.shared import Shared
+from orderfood.observe.single_flight import SingleFlight
 from orderfood.settings import Settings
 from orderfood.shop.catalogue import CatalogueCache
 from orderfood.shop.observer import AnsweredRequest, Observer, RequestKind, StorageCall
-from orderfood.shop.orderwatch import OrderWatch
+from orderfood.shop.order_health import OrderHealth
 from storage import Storage
 from storage.records import Coupon, CouponKind, Obstacle, Order
 
@@ -44,7 +44,7 @@ ORDERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 NO_COUPON = "none"
 
-PLACING = RequestKind("POST", "/api/order")
+PLACE_ORDER = RequestKind("POST", "/api/order")
 """The method and the route of an order that is placed, or refused."""
 
 REFUSALS = (
@@ -74,10 +74,10 @@ class Metrics(Observer):
         self._folder = settings.metrics_folder
         self._storage = storage
         self._catalogue: CatalogueCache | None = None
-        self._watch: OrderWatch | None = None
+        self._order_health: OrderHealth | None = None
         self._active: Tally[RequestKind] = Tally()
         self._of_request: dict[tuple[RequestKind, int], RequestBuffers] = {}
-        self._exposition: Shared[bytes] = Shared(EXPOSITIONS)
+        self._exposition: SingleFlight[bytes] = SingleFlight(EXPOSITIONS)
         make = Instruments(self.registry)
         self._define_http(make)
         self._define_business(make)
@@ -185,7 +185,7 @@ class Metrics(Observer):
         if found is None:
             found = self._new_kind(kind, status)
         found.add(request.seconds, request.received, request.sent)
-        if request.reason is not None and 400 <= status < 499 and kind == PLACING:
+        if request.reason is not None and 400 <= status < 499 and kind == PLACE_ORDER:
             self._refused.labels(request.reason).inc()
 
     def _new_kind(self, kind: RequestKind, status: int) -> RequestBuffers:
@@ -217,13 +217,13 @@ class Metrics(Observer):
 
     # --- what stands ---
 
-    def watch(self, catalogue: CatalogueCache) -> None:
+    def watch_catalogue(self, catalogue: CatalogueCache) -> None:
         """Whose snapshot is reported."""
         self._catalogue = catalogue
 
-    def watch_orders(self, watch: OrderWatch) -> None:
+    def watch_order_health(self, order_health: OrderHealth) -> None:
         """Whose knowledge of what keeps orders from being stored is reported."""
-        self._watch = watch
+        self._order_health = order_health
 
     def sample(self) -> None:
         """Brings everything up to date. Cheap enough for once a second."""
@@ -239,9 +239,9 @@ class Metrics(Observer):
         in_use, limit = self._storage.connections()
         self._in_use.set(in_use)
         self._connections.set(limit)
-        if self._watch is not None:
+        if self._order_health is not None:
             for obstacle in Obstacle:
-                self._degraded.labels(obstacle.value).set(obstacle is self._watch.obstacle)
+                self._degraded.labels(obstacle.value).set(obstacle is self._order_health.obstacle)
         self._sample_catalogue()
         self._sample_log()
         self._process.sample()

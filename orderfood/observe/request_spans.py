@@ -196,10 +196,10 @@ def _trace_id(parent: Context) -> int:
 
 def _judged(parent: Context, sampled: bool) -> Context:
     """The caller's span with our own decision as its flag."""
-    told = trace.get_current_span(parent).get_span_context()
+    remote = trace.get_current_span(parent).get_span_context()
     flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
-    judged = SpanContext(told.trace_id, told.span_id, True, flags, told.trace_state)
-    return trace.set_span_in_context(trace.NonRecordingSpan(judged), _ROOT)
+    sampled_anew = SpanContext(remote.trace_id, remote.span_id, True, flags, remote.trace_state)
+    return trace.set_span_in_context(trace.NonRecordingSpan(sampled_anew), _ROOT)
 
 
 # --- what a request says of its trace, and what a span says of a request ---

@@ -7,7 +7,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
-from orderfood.server.remembered import remembered
+from orderfood.server.bounded_cache import bounded_cache
 
 MIN_GZIPPED = 1400
 """Bytes from which on a body is also kept compressed: less fits into one packet anyway."""
@@ -76,7 +76,7 @@ def has_current(if_none_match: str | None, etag: str) -> bool:
     return "*" in found[:1] or etag in [tag.removeprefix("W/") for tag in found]
 
 
-@remembered
+@bounded_cache
 def accepts_gzip(accept_encoding: str) -> bool:
     """Whether gzip is named, or else *, and not with a weight of 0 (RFC 9110, 12.5.3)."""
     weights = {}

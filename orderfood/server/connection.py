@@ -21,7 +21,7 @@ from tornado.iostream import StreamClosedError
 from orderfood.server.exchange import Address, Exchange
 from orderfood.server.incoming import BAD_REQUEST, MAX_PIPELINED, NEVER, Incoming
 from orderfood.server.limits import Limits
-from orderfood.server.linger import LINGER_SECONDS
+from orderfood.server.lingering_close import LINGERING_SECONDS
 from orderfood.server.queued_exchange import QueuedExchange
 
 logger = logging.getLogger(__name__)
@@ -190,14 +190,14 @@ class Connection(Incoming):
         if not exchange.finished:
             return False
         if not exchange.complete:
-            self.linger()
+            self.lingering_close()
             return False
         self._exchanges.popleft()
         self.waiting_bytes -= exchange.head_bytes
         exchange.delegate = None  # which knows it: a cycle would leave both to the collector
         if self._closing or not exchange.keep_alive:
             self._exchanges.clear()
-            self.close() if self._closing else self.linger()
+            self.close() if self._closing else self.lingering_close()
             return False
         self._set_deadline()
         return True
@@ -213,7 +213,7 @@ class Connection(Incoming):
             exchange.finished = True
         self._exchanges.clear()
         self._refusal = None
-        self.linger()
+        self.lingering_close()
 
     def _regulate(self) -> None:
         """Stops reading while too much waits, and starts again."""
@@ -267,9 +267,9 @@ class Connection(Incoming):
         if self._transport is not None:
             self._transport.abort()
 
-    def linger(self) -> None:
-        """Ends our side when what was written is sent, and the connection in a moment: closing on
-        a client that still sends would reset it, and it might lose the answer (see linger.py)."""
+    def lingering_close(self) -> None:
+        """Shuts our side when what was written is sent, and closes the connection
+        LINGERING_SECONDS later (see lingering_close.py)."""
         self._deaf = True
         if self._transport is None or self._transport.is_closing():
             return
@@ -278,7 +278,7 @@ class Connection(Incoming):
             self._transport.write_eof()
         self._lingering, self.deadline = True, NEVER
         self._limit_writing()
-        self.end_lingering()
+        self.start_lingering_timer()
 
     @property
     def is_sending(self) -> bool:
@@ -287,9 +287,9 @@ class Connection(Incoming):
             return True
         return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
-    def end_lingering(self) -> None:
+    def start_lingering_timer(self) -> None:
         """Begins the time that a client gets to notice that it is answered: not before it has taken
         the answer."""
         if self._lingering and not self.is_sending:
             self._lingering = False
-            self.deadline = self.loop.time() + LINGER_SECONDS
+            self.deadline = self.loop.time() + LINGERING_SECONDS

@@ -42,8 +42,8 @@ class Exchange(HTTPConnection, abc.ABC):
         """Sends a whole answer: ``head`` is the status line and the headers, Content-Length among
         them, without the empty line. ``body`` is not copied where it is large. The connection ends
         behind it with ``close``. Without ``finish`` the request goes on being read: the caller
-        calls :meth:`finish` when it has come, or :meth:`linger`."""
+        calls :meth:`finish` when it has come, or :meth:`lingering_close`."""
 
     @abc.abstractmethod
-    def linger(self) -> None:
-        """Ends our side now, and the connection in a moment (see linger.py)."""
+    def lingering_close(self) -> None:
+        """Ends our side now, and the connection in a moment (see lingering_close.py)."""

@@ -100,7 +100,7 @@ class HttpToolsServer:
     def _sweep(self) -> None:
         now = self.loop.time()
         for connection in self.connections:
-            connection.end_lingering()
+            connection.start_lingering_timer()
         for connection in [c for c in self.connections if min(c.deadline, c.write_deadline) < now]:
             connection.abort()
         self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)

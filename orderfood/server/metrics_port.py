@@ -25,7 +25,7 @@ def metrics_url(settings: Settings, listening: socket | None) -> dict[str, str]:
     return {} if listening is None else {"metrics": f"{url_of(listening, settings.host)}/metrics"}
 
 
-def told(more: dict[str, str]) -> str:
+def urls_text(more: dict[str, str]) -> str:
     """The same in words."""
     return "".join(f", {name} on {url}" for name, url in more.items())
 

@@ -49,7 +49,7 @@ class Line(Protocol):
     def close(self) -> None:
         """Ends the connection when what was written is sent."""
 
-    def linger(self) -> None:
+    def lingering_close(self) -> None:
         """Ends our side, and the connection in a moment."""
 
     def fail(self, error: BaseException | None) -> None:
@@ -196,9 +196,9 @@ class QueuedExchange(Exchange):
         self.keep_alive = False
         self.connection.close()
 
-    def linger(self) -> None:
+    def lingering_close(self) -> None:
         self.keep_alive = False
-        self.connection.linger()
+        self.connection.lingering_close()
 
     # --- what the connection calls ---
 

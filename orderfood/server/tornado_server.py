@@ -23,12 +23,12 @@ from tornado.httputil import (
 from tornado.iostream import IOStream, StreamClosedError
 
 from orderfood.server.accepting import Acceptor
+from orderfood.server.bounded_cache import bounded_cache
 from orderfood.server.exchange import SLICE, Address, Exchange
 from orderfood.server.framing import BodyRefused, body_of
 from orderfood.server.heads import MAX_FIELDS
 from orderfood.server.limits import SWEEP_SECONDS, Limits
-from orderfood.server.linger import Lingering
-from orderfood.server.remembered import remembered
+from orderfood.server.lingering_close import LingeringConnections
 
 _END_OF_HEAD = rb"\r\n\r\n|(?<!\r)\n"
 """The end of a head, or a bare LF, behind which no more of it is looked at."""
@@ -36,7 +36,7 @@ _END_OF_HEAD = rb"\r\n\r\n|(?<!\r)\n"
 _FRAMING = ("Transfer-Encoding", "Content-Length")
 
 # Tornado would keep a thousand spellings of names that clients choose, of any size
-vars(httputil)["_normalize_header"] = remembered(httputil._normalize_header.__wrapped__)
+vars(httputil)["_normalize_header"] = bounded_cache(httputil._normalize_header.__wrapped__)
 
 
 class TimedStream(IOStream):
@@ -44,7 +44,7 @@ class TimedStream(IOStream):
 
     written_at = 0.0
     _has_ended = False
-    lingering: Lingering | None = None
+    lingering: LingeringConnections | None = None
     """Where the connection goes when it is closed."""
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
@@ -104,7 +104,7 @@ class TornadoServer(HTTPServer):
         self._limits = limits
         self._streams: set[TimedStream] = set()
         self._rests: set[asyncio.Task[None]] = set()
-        self._lingering = Lingering()
+        self._lingering = LingeringConnections()
         self._acceptors: list[Acceptor] = []
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -225,7 +225,7 @@ class TornadoExchange(Exchange):
         # there is no public way to say it
         self._connection._disconnect_on_finish = True
 
-    def linger(self) -> None:
+    def lingering_close(self) -> None:
         self._connection.stream.close()
 
     # --- Tornado's own interface ---

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 
 from orderfood.observe.logs import say
 from orderfood.server.drain import bind, received_signals, url_of
-from orderfood.server.metrics_port import metrics_socket, metrics_url, told
+from orderfood.server.metrics_port import metrics_socket, metrics_url, urls_text
 from orderfood.settings import Settings, worker_environment
 
 logger = logging.getLogger("order-food")
@@ -51,7 +51,7 @@ async def supervise(settings: Settings) -> None:
         more = metrics_url(settings, metrics)
         say(
             logger,
-            f"order-food listens on {url}{told(more)}",
+            f"order-food listens on {url}{urls_text(more)}",
             url=url,
             workers=settings.workers,
             **more,

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from orderfood.shop.deadlines import CALL_SECONDS, Deadlines, leave_request
-from orderfood.shop.observer import NOBODY, Observer
+from orderfood.shop.observer import NULL_OBSERVER, Observer
 from storage import Storage
 from storage.errors import StorageError
 from storage.records import ApiKey, Coupon, Product, User, VersionedCatalogue
@@ -27,7 +27,7 @@ PROBE_INTERVAL = 0.4
 """Seconds between two probes: one may fail or be late and nothing served is too old."""
 
 
-PORTION = 200
+BATCH_SIZE = 200
 """Entries that are worked on before requests get their turn: about a millisecond."""
 
 KEPT_COUPONS = 10_000
@@ -43,8 +43,8 @@ class Snapshot:
     products: Mapping[str, Product]
     keys: Mapping[str, tuple[User, ApiKey]]
     file_coupon: Coupon | None
-    shown: Any = None
-    """What whoever shows the products has made of them."""
+    rendered: Any = None
+    """What ``render`` has made of the products."""
     coupons: dict[bytes, Coupon] = field(default_factory=dict)
     """Those that were asked for, by their folded codes; there may be too many for memory."""
 
@@ -55,26 +55,26 @@ class Snapshot:
         self.coupons[folded] = coupon
 
 
-Show = Callable[[Sequence[Product]], Awaitable[Any]]
+Render = Callable[[Sequence[Product]], Awaitable[Any]]
 """Makes of the products of a version what they are shown as, once, before the version is served."""
 
 
-async def show_nothing(products: Sequence[Product]) -> None:
+async def render_nothing(products: Sequence[Product]) -> None:
     """For a catalogue that nobody looks at."""
 
 
-async def build_snapshot(stored: VersionedCatalogue, show: Show = show_nothing) -> Snapshot:
+async def build_snapshot(stored: VersionedCatalogue, render: Render = render_nothing) -> Snapshot:
     """The look-up tables of one version; products keep their order by id.
 
-    It is made in portions, between which requests are answered: a second thread of Python would
+    It is made in batches, between which requests are answered: a second thread of Python would
     hold them up for longer than the work takes.
     """
     catalogue = stored.catalogue
     products: dict[str, Product] = {}
-    async for portion in portions(catalogue.products):
-        products.update((str(product.id), product) for product in portion)
+    async for batch in batches(catalogue.products):
+        products.update((str(product.id), product) for product in batch)
     keys: dict[str, tuple[User, ApiKey]] = {}
-    async for some in portions(catalogue.users):
+    async for some in batches(catalogue.users):
         keys.update((key.hash, (user, key)) for user in some for key in user.keys)
     return Snapshot(
         version=stored.version,
@@ -82,14 +82,14 @@ async def build_snapshot(stored: VersionedCatalogue, show: Show = show_nothing) 
         products=products,
         keys=keys,
         file_coupon=catalogue.file_coupon,
-        shown=await show(catalogue.products),
+        rendered=await render(catalogue.products),
     )
 
 
-async def portions(entries: Sequence[Entry]) -> AsyncIterator[Sequence[Entry]]:
-    """Portions of what may be many, with a pause after each."""
-    for begin in range(0, len(entries), PORTION):
-        yield entries[begin : begin + PORTION]
+async def batches(entries: Sequence[Entry]) -> AsyncIterator[Sequence[Entry]]:
+    """Batches of what may be many, with a pause after each."""
+    for begin in range(0, len(entries), BATCH_SIZE):
+        yield entries[begin : begin + BATCH_SIZE]
         await asyncio.sleep(0)
 
 
@@ -110,15 +110,15 @@ class CatalogueCache:
         self,
         storage: Storage,
         clock: Callable[[], float] = time.monotonic,
-        observer: Observer = NOBODY,
+        observer: Observer = NULL_OBSERVER,
         deadlines: Deadlines | None = None,
-        show: Show = show_nothing,
+        render: Render = render_nothing,
     ) -> None:
         self._storage = storage
         self._deadlines = deadlines or Deadlines(CALL_SECONDS)
         self._clock = clock
         self._observer = observer
-        self._show = show
+        self._render = render
         self._snapshot: Snapshot | None = None
         self._probed_at = float("-inf")
         self._probe: asyncio.Task[Snapshot] | None = None
@@ -156,7 +156,7 @@ class CatalogueCache:
             # until the new version is there the old one counts as confirmed by this probe
             self._probed_at = began
             snapshot = await build_snapshot(
-                await self._storage.read_catalogue(coupons=False), self._show
+                await self._storage.read_catalogue(coupons=False), self._render
             )
             logger.info("catalogue version %d", snapshot.version)
             self._observer.catalogue_changed(snapshot)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from orderfood.shop.errors import FieldError, Unprocessable
+from orderfood.shop.refusals import FieldError, Unprocessable
 from storage.records import Coupon, CouponKind, OrderLine
 
 MAX_CODE = 100

@@ -113,5 +113,5 @@ class Observers(Observer):
             tell()
 
 
-NOBODY = Observer()
+NULL_OBSERVER = Observer()
 """Watches nothing."""

@@ -10,7 +10,11 @@ from datetime import UTC, datetime, timedelta
 
 from orderfood.shop.catalogue import CatalogueCache, Snapshot
 from orderfood.shop.coupons import MAX_CODE, MAX_FILE_CODE, MIN_FILE_CODE, fold_code, refused
-from orderfood.shop.errors import (
+from orderfood.shop.key_locks import KeyLocks
+from orderfood.shop.observer import NULL_OBSERVER, Observer
+from orderfood.shop.order_ids import new_order_id
+from orderfood.shop.pricing import Basket, Prices, price, resolve_lines
+from orderfood.shop.refusals import (
     FieldError,
     KeyMissing,
     KeyRefused,
@@ -18,20 +22,16 @@ from orderfood.shop.errors import (
     UnknownCoupon,
     Unprocessable,
 )
-from orderfood.shop.keylocks import KeyLocks
-from orderfood.shop.observer import NOBODY, Observer
-from orderfood.shop.order_ids import new_order_id
-from orderfood.shop.pricing import Basket, Prices, price, resolve_lines
 from storage import Storage
 from storage.errors import CouponUsedUp, OrderNotFound, StorageBusy
 from storage.records import (
     ApiKey,
     Coupon,
     CouponLimits,
+    Cursor,
     IdempotencyKey,
     Order,
     OrderLine,
-    Page,
     User,
 )
 
@@ -54,7 +54,7 @@ class Shop:
     storage: Storage
     catalogue: CatalogueCache
     now: Callable[[], datetime] = utc_now
-    observer: Observer = NOBODY
+    observer: Observer = NULL_OBSERVER
     key_locks: KeyLocks = field(default_factory=KeyLocks)
     refused_keys: frozenset[str] = frozenset()
     """Hashes of keys that open nothing, whoever has them."""
@@ -172,7 +172,7 @@ def _unknown_coupon() -> UnknownCoupon:
 
 
 @dataclass(frozen=True, slots=True)
-class Once:
+class IdempotentRequest:
     """An idempotency key, and the request that it stands for."""
 
     key: str
@@ -184,7 +184,7 @@ async def place_order(
     shop: Shop,
     user: User,
     basket: Basket,
-    once: Once | None = None,
+    idempotent: IdempotentRequest | None = None,
     expected_total: int | None = None,
 ) -> Order:
     """Prices the basket and stores the order, once for each of the user's idempotency keys, and
@@ -193,11 +193,11 @@ async def place_order(
 
     Raises Unprocessable, PriceChanged, StillInProgress, IdempotencyConflict.
     """
-    if once is None:
+    if idempotent is None:
         return await _price_and_store(shop, user, basket, None, expected_total)
-    async with shop.key_locks.hold((user.id, once.key)):
+    async with shop.key_locks.hold((user.id, idempotent.key)):
         expires_at = shop.now() + KEY_LIFETIME
-        key = IdempotencyKey(once.key, once.fingerprint, expires_at)
+        key = IdempotencyKey(idempotent.key, idempotent.fingerprint, expires_at)
         return await _price_and_store(shop, user, basket, key, expected_total)
 
 
@@ -275,12 +275,12 @@ async def cancel_order(shop: Shop, user: User, order_id: str) -> Order:
 
 
 async def list_orders(
-    shop: Shop, user: User, limit: int, after: Page | None
-) -> tuple[list[Order], Page | None]:
+    shop: Shop, user: User, limit: int, after: Cursor | None
+) -> tuple[list[Order], Cursor | None]:
     """A page of the user's own orders, newest first, and where the next one begins, if there is
     one."""
     orders = await shop.storage.list_orders(user.id, limit=limit + 1, after=after)
     if len(orders) <= limit:
         return orders, None
     last = orders[limit - 1]
-    return orders[:limit], Page(last.created_at, last.id)
+    return orders[:limit], Cursor(last.created_at, last.id)

@@ -13,8 +13,8 @@ from uuid import UUID
 from orderfood.observe import tracing as telemetry
 from orderfood.observe.tracing import SpanKind
 from orderfood.shop.deadlines import CALL_SECONDS, Deadlines
-from orderfood.shop.observer import NOBODY, Observer, StorageCall
-from orderfood.shop.orderwatch import OrderWatch
+from orderfood.shop.observer import NULL_OBSERVER, Observer, StorageCall
+from orderfood.shop.order_health import OrderHealth
 from storage import MIGRATION_TIMEOUT, Storage
 from storage.base import Approve, Watch
 from storage.errors import Conflict, NotFound, StorageError, StorageUnavailable
@@ -22,27 +22,27 @@ from storage.records import (
     AppliedMigration,
     Catalogue,
     CouponLimits,
+    Cursor,
     FoundCoupon,
     IdempotencyKey,
     LoadReport,
     Migration,
     Obstacle,
     Order,
-    Page,
     VersionedCatalogue,
 )
 
 T = TypeVar("T")
 
 READ_CALLS = 12
-"""How many calls' time reading the catalogue may take: it is a call for each portion. No request
+"""How many calls' time reading the catalogue may take: it is a call for each batch. No request
 waits longer for it than for anything else."""
 
 OUTCOMES = (NotFound, Conflict)
 """What a storage raises to answer, rather than to say that it failed."""
 
 
-class ObservedStorage(Storage):
+class InstrumentedStorage(Storage):
     """Passes every call on to ``inner`` and bounds it. What a write did that took too long is
     unknown: a retry under its idempotency key is safe.
 
@@ -51,7 +51,7 @@ class ObservedStorage(Storage):
     """
 
     def __init__(
-        self, inner: Storage, call_seconds: float = CALL_SECONDS, observer: Observer = NOBODY
+        self, inner: Storage, call_seconds: float = CALL_SECONDS, observer: Observer = NULL_OBSERVER
     ) -> None:
         self._inner = inner
         self.deadlines = Deadlines(call_seconds)
@@ -59,7 +59,7 @@ class ObservedStorage(Storage):
         self._reads = Deadlines(call_seconds * READ_CALLS)
         self._observer = observer
         self.backend = inner.backend
-        self.watch = OrderWatch(self)
+        self.order_health = OrderHealth(self)
         """Told of each order that is stored, or is not."""
         inner.around_commit = self._around_commit
 
@@ -182,9 +182,9 @@ class ObservedStorage(Storage):
         try:
             stored = await self._call("add_order", adding)
         except StorageUnavailable:
-            self.watch.failed()
+            self.order_health.failed()
             raise
-        self.watch.stored()
+        self.order_health.stored()
         return stored
 
     async def find_obstacle(self) -> Obstacle | None:
@@ -197,7 +197,7 @@ class ObservedStorage(Storage):
         return await self._call("get_order", self._inner.get_order(user_id, order_id))
 
     async def list_orders(
-        self, user_id: str, *, limit: int, after: Page | None = None
+        self, user_id: str, *, limit: int, after: Cursor | None = None
     ) -> list[Order]:
         orders = self._inner.list_orders(user_id, limit=limit, after=after)
         return await self._call("list_orders", orders)

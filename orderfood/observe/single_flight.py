@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
-class Shared(Generic[T]):
+class SingleFlight(Generic[T]):
     """What ``make`` returns, made anew at most ``times`` in any second, and never twice at once."""
 
     def __init__(self, times: int) -> None:

@@ -17,7 +17,7 @@ LONGEST = 128
 the memory."""
 
 
-def remembered(function: Callable[[Text], T]) -> Callable[[Text], T]:
+def bounded_cache(function: Callable[[Text], T]) -> Callable[[Text], T]:
     """``function`` with its results kept for texts that are short."""
     cached = lru_cache(maxsize=MOST)(function)
 

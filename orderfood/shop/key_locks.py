@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 from orderfood.shop.deadlines import counted
-from orderfood.shop.errors import StillInProgress
+from orderfood.shop.refusals import StillInProgress
 
 WAIT_SECONDS = 5.0
 """How long a request waits for another one under its key."""

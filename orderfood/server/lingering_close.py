@@ -12,14 +12,14 @@ import asyncio
 import socket
 from contextlib import suppress
 
-LINGER_SECONDS = 2.0
+LINGERING_SECONDS = 2.0
 """How long a client that is still sending gets to notice that its request is answered."""
 
 _READ_BYTES = 65536
 
 
-class Lingering:
-    """Connections that have ended on our side, and that are read for LINGER_SECONDS more."""
+class LingeringConnections:
+    """Connections that have ended on our side, and that are read for LINGERING_SECONDS more."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -37,7 +37,7 @@ class Lingering:
         with suppress(OSError):
             kept.shutdown(socket.SHUT_WR)
         kept.setblocking(False)
-        self._timers[kept] = self._loop.call_later(LINGER_SECONDS, self._end, kept)
+        self._timers[kept] = self._loop.call_later(LINGERING_SECONDS, self._end, kept)
         self._loop.add_reader(kept, self._read, kept)
 
     def _read(self, kept: socket.socket) -> None:

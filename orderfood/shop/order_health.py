@@ -21,7 +21,7 @@ DOUBT_SECONDS = 0.5
 """The least pause between two such questions, however many orders fail."""
 
 
-class OrderWatch:
+class OrderHealth:
     """Knows what keeps orders from being stored: asked every CHECK_SECONDS, and sooner once an
     order has failed. An order that was stored is an answer, too."""
 
