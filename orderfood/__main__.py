@@ -9,7 +9,13 @@ import sys
 
 from fixtures import FixtureError
 from orderfood.background import background, tune_garbage_collector
-from orderfood.composition import NAME, front_door, metrics_door, new_context, request_tracer
+from orderfood.composition import (
+    NAME,
+    api_application,
+    metrics_application,
+    new_context,
+    request_tracer,
+)
 from orderfood.observe.logs import say
 from orderfood.program import Program, run_program
 from orderfood.server.drain import ListenError, Server, bind, serve_until_signal, url_of
@@ -31,9 +37,9 @@ async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
         await prepare_storage(storage, settings)
         context = new_context(settings, storage)
         handed = worker.metrics if worker else None
-        metrics_server = Server(metrics_door(context), settings, context.traffic)
+        metrics_server = Server(metrics_application(context), settings, context.traffic)
         async with background(context), metrics_served(metrics_server, settings, handed) as more:
-            front = front_door(context, request_tracer(settings))
+            front = api_application(context, request_tracer(settings))
             server = Server(front, settings, context.traffic)
             tune_garbage_collector()
             await listen(server, settings, worker, more)

@@ -11,7 +11,7 @@ from orderfood.api.ratelimit import RateLimiter
 from orderfood.api.routes import METRICS, ROUTES, build_router
 from orderfood.observe.accesslog import AccessLog
 from orderfood.observe.instrumented_storage import InstrumentedStorage
-from orderfood.observe.tracing import current_tracing, say_untraced
+from orderfood.observe.tracing import current_tracing, log_tracing_off
 from orderfood.settings import Settings
 from orderfood.shop.catalogue import CatalogueCache
 from orderfood.shop.observer import Observers
@@ -68,17 +68,17 @@ def request_tracer(settings: Settings) -> RequestTracer | None:
         instrument_pages(tracing)
         return RequestTracer(tracing, settings)
     except Exception as error:  # whatever the environment has made of the instrumentation
-        say_untraced(error)
+        log_tracing_off(error)
         return None
 
 
-def front_door(context: Context, tracer: RequestTracer | None) -> Api:
+def api_application(context: Context, tracer: RequestTracer | None) -> Api:
     """Who answers every request; the metrics only where they have no port of their own."""
     apart = context.settings.metrics_port is not None
     routes = [route for route in ROUTES if not (apart and route in METRICS)]
     return Api(context, build_router(routes, PAGES), tracer, pages_application())
 
 
-def metrics_door(context: Context) -> Api:
+def metrics_application(context: Context) -> Api:
     """Who answers on the port that the metrics may have of their own: nothing else is there."""
     return Api(context, build_router(METRICS, everything=False))

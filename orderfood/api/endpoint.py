@@ -81,7 +81,7 @@ class Api(HTTPServerConnectionDelegate):
     ) -> Target:
         """What a request asks for; found once where its head comes again. Raises HTTPInputError for
         a Host that is none."""
-        if isinstance(headers, RequestHeaders) and headers.comes_again:
+        if isinstance(headers, RequestHeaders) and headers.is_cached:
             known: tuple[Api, Target] | None = headers.target
             if known is None or known[0] is not self:
                 check_host(start_line, headers, exchange)

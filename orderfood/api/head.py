@@ -72,7 +72,7 @@ async def _count(request: Request, limiter: RateLimiter) -> None:
     """Counts for a key that is good, else for an address, which is refused at once: whatever it
     asked for would tell it how to go on. A preflight, which comes without a key, only looks."""
     if _is_preflight(request):
-        request.allowance = limiter.look(address_of(request))
+        request.allowance = limiter.peek(address_of(request))
         return
     key = request.key
     if key and await shop_orders.is_good_key(request.shop, key):

@@ -69,7 +69,7 @@ class RateLimiter:
         window.count += 1
         return self._allowance(window, window.count <= self._limit, now)
 
-    def look(self, client: str) -> Allowance:
+    def peek(self, client: str) -> Allowance:
         """What is left to this client, without counting anything."""
         now = self._clock()
         self._forget_ended(now)

@@ -182,9 +182,9 @@ class InstrumentedStorage(Storage):
         try:
             stored = await self._call("add_order", adding)
         except StorageUnavailable:
-            self.order_health.failed()
+            self.order_health.order_failed()
             raise
-        self.order_health.stored()
+        self.order_health.order_stored()
         return stored
 
     async def find_obstacle(self) -> Obstacle | None:

@@ -65,13 +65,13 @@ def start_tracing(settings: Settings, service: str) -> Tracing | None:
 
         _started.append(Tracing(settings, service))
     except Exception as error:
-        say_untraced(error)
+        log_tracing_off(error)
         return None
     add_log_context(log_ids)
     return _started[-1]
 
 
-def say_untraced(error: Exception) -> None:
+def log_tracing_off(error: Exception) -> None:
     """Says why nothing, or no request, is traced."""
     why = f"{type(error).__name__}: {error}"
     logger.warning("nothing is traced: %s", hide_passwords(why))

@@ -9,20 +9,20 @@ from typing import TypeVar
 T = TypeVar("T")
 Text = TypeVar("Text", str, bytes)
 
-MOST = 256
+MAX_ENTRIES = 256
 """How many results are kept of one function."""
 
-LONGEST = 128
+MAX_KEY_LENGTH = 128
 """Characters of what a result is kept for: hardly any good client sends more, and others might fill
 the memory."""
 
 
 def bounded_cache(function: Callable[[Text], T]) -> Callable[[Text], T]:
     """``function`` with its results kept for texts that are short."""
-    cached = lru_cache(maxsize=MOST)(function)
+    cached = lru_cache(maxsize=MAX_ENTRIES)(function)
 
     @wraps(function)
-    def remembering(text: Text) -> T:
-        return cached(text) if len(text) <= LONGEST else function(text)
+    def wrapper(text: Text) -> T:
+        return cached(text) if len(text) <= MAX_KEY_LENGTH else function(text)
 
-    return remembering
+    return wrapper

@@ -80,7 +80,7 @@ class Connection(Incoming):
 
     def data_received(self, data: bytes) -> None:
         """Takes what has come."""
-        if not self._deaf:
+        if not self._reading_ended:
             self._unparsed = self._unparsed + data if self._unparsed else data
             self.pump()
 
@@ -91,7 +91,7 @@ class Connection(Incoming):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
-        self._deaf = True
+        self._reading_ended = True
         self.deadline = self.write_deadline = NEVER
         if self._drained is not None and not self._drained.done():
             self._drained.set_exception(StreamClosedError())
@@ -217,7 +217,7 @@ class Connection(Incoming):
 
     def _regulate(self) -> None:
         """Stops reading while too much waits, and starts again."""
-        full = self._giving_way or (not self._deaf and self._is_full())
+        full = self._giving_way or (not self._reading_ended and self._is_full())
         if full is self._reading and self._transport and not self._transport.is_closing():
             self._reading = not full
             if full:
@@ -248,7 +248,7 @@ class Connection(Incoming):
     def close(self) -> None:
         """Ends the connection when what was written, and what is left of a large answer, is
         sent."""
-        self._deaf = self._closing = True
+        self._reading_ended = self._closing = True
         if self._transport is None:
             return
         if not (self._exchanges and self._exchanges[0].is_sending):
@@ -263,14 +263,14 @@ class Connection(Incoming):
 
     def abort(self) -> None:
         """Ends the connection at once."""
-        self._deaf = True
+        self._reading_ended = True
         if self._transport is not None:
             self._transport.abort()
 
     def lingering_close(self) -> None:
         """Shuts our side when what was written is sent, and closes the connection
         LINGERING_SECONDS later (see lingering_close.py)."""
-        self._deaf = True
+        self._reading_ended = True
         if self._transport is None or self._transport.is_closing():
             return
         self._ended = True

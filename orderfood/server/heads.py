@@ -27,10 +27,10 @@ MAX_FIELDS = 100
 """Fields of a head: each costs a hundred times the bytes that it takes. As Apache has it
 (LimitRequestFields)."""
 
-MOST_KNOWN = 256
-"""Heads that are remembered, and with LONGEST_KNOWN at most 128 KiB of their bytes."""
+MAX_CACHED_HEADS = 256
+"""Heads that are remembered, and with MAX_CACHED_HEAD_BYTES at most 128 KiB of their bytes."""
 
-LONGEST_KNOWN = 512
+MAX_CACHED_HEAD_BYTES = 512
 """Bytes of a head that may be remembered."""
 
 _PLAIN = frozenset(
@@ -38,7 +38,7 @@ _PLAIN = frozenset(
 )
 """Fields of a head that may be remembered: none is a key, a condition, a context or an id."""
 
-_known: dict[bytes, Head] = {}
+_head_cache: dict[bytes, Head] = {}
 
 _BLANKS_AT_THE_END = re.compile(rb"(?<=[^\s])[ \t]+(?=\r\n)")
 
@@ -55,7 +55,7 @@ class RequestHeaders(HTTPHeaders):
     """The headers as they came, for those who look some up: Tornado's own make two dicts and a list
     for each name, of which most requests need nothing. They are read-only."""
 
-    comes_again = False
+    is_cached = False
     """Whether other requests have these headers, too, with the same line before them."""
     target: Any = None
     """What whoever answers has made of such a line and its Host."""
@@ -136,18 +136,18 @@ def parse_head(data: bytes) -> Head:
 
     A client that asks for the menu again sends the same bytes: what they mean is remembered.
     """
-    head = _known.get(data)
+    head = _head_cache.get(data)
     if head is None:
         head = _parse_head(data)
         if (
-            len(data) <= LONGEST_KNOWN
+            len(data) <= MAX_CACHED_HEAD_BYTES
             and head.body is None
             and _PLAIN.issuperset(head.headers.lowered)
         ):
-            head.headers.comes_again = True
-            if len(_known) >= MOST_KNOWN:
-                del _known[next(iter(_known))]
-            _known[data] = head
+            head.headers.is_cached = True
+            if len(_head_cache) >= MAX_CACHED_HEADS:
+                del _head_cache[next(iter(_head_cache))]
+            _head_cache[data] = head
     return head
 
 

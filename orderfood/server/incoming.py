@@ -10,7 +10,7 @@ from typing import cast
 from orderfood.server.framing import BodyRefused
 from orderfood.server.heads import Head, HeadRefused, TooManyFields, parse_head
 from orderfood.server.limits import Limits
-from orderfood.server.queued_exchange import Line, QueuedExchange
+from orderfood.server.queued_exchange import ExchangeConnection, QueuedExchange
 
 MAX_WAITING = 64 * 1024
 """Bytes of heads and bodies of one connection that may wait before no more is parsed or read."""
@@ -46,16 +46,16 @@ class Incoming(asyncio.Protocol):
         self._receiving: QueuedExchange | None = None
         self._refusal: bytes | None = None
         """What is to be answered to what is no request, behind those that are."""
-        self._deaf = False
+        self._reading_ended = False
         """Whether nothing more is read."""
 
     def _parse(self) -> bool:
         """Makes requests of what has come, as many as may wait; whether there was anything."""
         data, start = self._unparsed, 0
-        if not data or self._deaf:
+        if not data or self._reading_ended:
             return False
         try:
-            while start < len(data) and not self._deaf:
+            while start < len(data) and not self._reading_ended:
                 before = start
                 if self._receiving is not None:
                     start = self._parse_body(data, start)
@@ -67,7 +67,7 @@ class Incoming(asyncio.Protocol):
             self._refuse(_TOO_LARGE)
         except (HeadRefused, BodyRefused):
             self._refuse(BAD_REQUEST)
-        self._unparsed = b"" if self._deaf else data[start:]
+        self._unparsed = b"" if self._reading_ended else data[start:]
         return start > 0
 
     def _parse_body(self, data: bytes, start: int) -> int:
@@ -107,7 +107,7 @@ class Incoming(asyncio.Protocol):
         self._searched = len(data) - start
 
     def _begin_exchange(self, head: Head, size: int) -> None:
-        exchange = QueuedExchange(cast(Line, self), head, size)
+        exchange = QueuedExchange(cast(ExchangeConnection, self), head, size)
         self._exchanges.append(exchange)
         self.waiting_bytes += size
         if exchange.complete:
@@ -122,13 +122,13 @@ class Incoming(asyncio.Protocol):
     def _end_if_last(self, exchange: QueuedExchange) -> None:
         """Nothing is read behind a request that ends its connection."""
         if not exchange.keep_alive:
-            self._deaf = True
+            self._reading_ended = True
 
     def _is_full(self) -> bool:
         return len(self._exchanges) > MAX_PIPELINED or self.waiting_bytes > MAX_WAITING
 
     def _refuse(self, answer: bytes) -> None:
-        self._deaf = True
+        self._reading_ended = True
         if self._refusal is None:
             self._refusal = answer
 

@@ -19,7 +19,7 @@ from orderfood.server.heads import Head
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Line(Protocol):
+class ExchangeConnection(Protocol):
     """What an exchange needs of its connection."""
 
     address: Address
@@ -73,7 +73,7 @@ class QueuedExchange(Exchange):
     _remaining: int | None = None
     _on_close: Callable[[], None] | None = None
 
-    def __init__(self, connection: Line, head: Head, head_bytes: int) -> None:
+    def __init__(self, connection: ExchangeConnection, head: Head, head_bytes: int) -> None:
         self.connection = connection
         self.context = connection.address
         self.remote_ip = connection.address.remote_ip

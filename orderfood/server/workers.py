@@ -56,7 +56,7 @@ async def supervise(settings: Settings) -> None:
             workers=settings.workers,
             **more,
         )
-        await supervisor.pass_on(await signals.get())
+        await supervisor.forward_signal(await signals.get())
         while not await supervisor.ended(signals):
             pass
 
@@ -149,7 +149,7 @@ class _Supervisor:
         with suppress(OSError):
             mark_process_dead(pid, self._folder)  # type: ignore[no-untyped-call]
 
-    async def pass_on(self, number: int) -> None:
+    async def forward_signal(self, number: int) -> None:
         """Sends a signal to all workers; none is started any more. One that does not know the
         signal yet gets SIGTERM, which ends it without a word."""
         self._ending = True
@@ -164,7 +164,7 @@ class _Supervisor:
         everyone = asyncio.create_task(asyncio.wait(self._keepers))
         await asyncio.wait((another, everyone), return_when=asyncio.FIRST_COMPLETED)
         if another.done():
-            await self.pass_on(another.result())
+            await self.forward_signal(another.result())
             return False
         another.cancel()
         return True

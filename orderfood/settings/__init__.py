@@ -375,7 +375,7 @@ def worker_environment(metrics_folder: str) -> dict[str, str]:
 def pass_over_nonsense(environ: MutableMapping[str, str] = os.environ) -> list[str]:
     """Takes out of ``environ`` what OpenTelemetry's libraries would fail over, and says so in a
     line for each. Before they are imported: some of it they read then."""
-    changes, nonsense = otel_variables.judge(environ)
+    changes, nonsense = otel_variables.check_variables(environ)
     lines = [
         f"{name} is {_shown_of(name, environ[name])} and is passed over; allowed: {allowed}"
         for name, allowed in nonsense

@@ -39,7 +39,7 @@ class _Check(NamedTuple):
     allowed: str
 
 
-def judge(environ: Mapping[str, str]) -> tuple[dict[str, str | None], list[Nonsense]]:
+def check_variables(environ: Mapping[str, str]) -> tuple[dict[str, str | None], list[Nonsense]]:
     """What to change in ``environ`` (None: to be removed) so that no library fails over it, and
     what of it made no sense. What is empty counts as not set."""
     changes: dict[str, str | None] = {}

@@ -93,7 +93,7 @@ async def batches(entries: Sequence[Entry]) -> AsyncIterator[Sequence[Entry]]:
         await asyncio.sleep(0)
 
 
-def _look_at(probe: asyncio.Task[Snapshot]) -> None:
+def _retrieve_exception(probe: asyncio.Task[Snapshot]) -> None:
     """Nobody may be waiting any more for one that fails."""
     if not probe.cancelled():
         probe.exception()
@@ -144,7 +144,7 @@ class CatalogueCache:
         request waits for the store. Raises StorageError."""
         if self._probe is None or self._probe.done():
             self._probe = asyncio.create_task(self._refresh())
-            self._probe.add_done_callback(_look_at)
+            self._probe.add_done_callback(_retrieve_exception)
         return await self._deadlines.bound("catalogue", asyncio.shield(self._probe))
 
     async def _refresh(self) -> Snapshot:

@@ -118,9 +118,9 @@ class Deadlines:
     def _set_timer(self, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(deadline, self._ring)
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._expire)
 
-    def _ring(self) -> None:
+    def _expire(self) -> None:
         """Ends what is over time, and sets the timer for the next of the rest."""
         self._timer = None
         now = asyncio.get_running_loop().time()

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS = 2.0
 """How often the store is asked whether it would take an order, when none has shown it."""
 
-DOUBT_SECONDS = 0.5
+RECHECK_SECONDS = 0.5
 """The least pause between two such questions, however many orders fail."""
 
 
@@ -29,20 +29,20 @@ class OrderHealth:
         self._storage = storage
         self._clock = clock
         self._stored_at = float("-inf")
-        self._doubted = asyncio.Event()
+        self._recheck = asyncio.Event()
         self.obstacle: Obstacle | None = None
         """What keeps orders from being stored; None when nothing is known to."""
 
-    def stored(self) -> None:
+    def order_stored(self) -> None:
         """An order was stored."""
         self._stored_at = self._clock()
         if self.obstacle is not None:
-            self._found(None)
+            self._set_obstacle(None)
 
-    def failed(self) -> None:
+    def order_failed(self) -> None:
         """An order was not stored, for whatever reason the store has."""
         self._stored_at = float("-inf")
-        self._doubted.set()
+        self._recheck.set()
 
     async def check(self) -> None:
         """Asks the store, unless an order has just shown it. A store that does not answer leaves
@@ -50,9 +50,9 @@ class OrderHealth:
         if self._clock() - self._stored_at < CHECK_SECONDS:
             return
         with suppress(StorageError):
-            self._found(await self._storage.find_obstacle())
+            self._set_obstacle(await self._storage.find_obstacle())
 
-    def _found(self, obstacle: Obstacle | None) -> None:
+    def _set_obstacle(self, obstacle: Obstacle | None) -> None:
         """Says it once, and once when it has ended."""
         if obstacle is self.obstacle:
             return
@@ -67,10 +67,10 @@ class OrderHealth:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_SECONDS):
-                    await self._doubted.wait()
-            self._doubted.clear()
+                    await self._recheck.wait()
+            self._recheck.clear()
             await self.check()
-            await asyncio.sleep(DOUBT_SECONDS)
+            await asyncio.sleep(RECHECK_SECONDS)
 
 
 MEANINGS = {

@@ -252,9 +252,9 @@ def test_a_window_ends_by_a_clock_that_is_never_set_back(monkeypatch: pytest.Mon
     ours = RateLimiter(parse("2/minute"), clock=lambda: now)
     assert [ours.count("a").reset for _ in range(3)] == [60, 60, 60]
     now += 59.5
-    assert (ours.count("a").allowed, ours.look("a").reset) == (False, 1)
+    assert (ours.count("a").allowed, ours.peek("a").reset) == (False, 1)
     now += 0.5
-    assert ours.look("a").remaining == 2
+    assert ours.peek("a").remaining == 2
     assert ours.count("a").allowed
 
 
@@ -272,5 +272,5 @@ def test_the_clients_that_are_counted_are_bounded() -> None:
         assert len(limiter._windows) <= 100
     assert not limiter.count("client 999").allowed
     now += 61
-    limiter.look("somebody")
+    limiter.peek("somebody")
     assert len(limiter._windows) == 0
