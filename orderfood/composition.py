@@ -1,4 +1,4 @@
-"""What one server consists of: the shop, who watches over it, who answers its requests."""
+"""Composition root: builds shop, observers, metrics, tracer and HTTP applications."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAME = "order-food"
 
 
 def new_context(settings: Settings, inner: Storage) -> Context:
-    """The shop on this storage, and who watches over it."""
+    """The request context: the shop on this storage, its observers, metrics and limiters."""
     metrics = new_metrics(settings, inner)
     access_log, keys = AccessLog(settings, NAME), SampleKeyWatch(settings.environment)
     observer = Observers([access_log, *([metrics] if metrics else []), keys])
@@ -49,7 +49,7 @@ def new_context(settings: Settings, inner: Storage) -> Context:
 
 
 def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:
-    """None when nobody wants them; then their library is not imported either."""
+    """The metrics; None when they are switched off, and then their library is not imported."""
     if not settings.enable_metrics:
         return None
     from orderfood.observe.metrics import Metrics
@@ -58,7 +58,8 @@ def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:
 
 
 def request_tracer(settings: Settings) -> RequestTracer | None:
-    """None when no request is traced; then the instrumentation is not imported either."""
+    """The tracer of requests; None when nothing is traced, and then the instrumentation is not
+    imported."""
     tracing = current_tracing()
     if tracing is None:
         return None
@@ -73,12 +74,13 @@ def request_tracer(settings: Settings) -> RequestTracer | None:
 
 
 def api_application(context: Context, tracer: RequestTracer | None) -> Api:
-    """Who answers every request; the metrics only where they have no port of their own."""
+    """The application on the main port: all routes and pages; /metrics only where it has no port of
+    its own."""
     apart = context.settings.metrics_port is not None
     routes = [route for route in ROUTES if not (apart and route in METRICS)]
     return Api(context, build_router(routes, PAGES), tracer, pages_application())
 
 
 def metrics_application(context: Context) -> Api:
-    """Who answers on the port that the metrics may have of their own: nothing else is there."""
+    """The application on METRICS_PORT: /metrics alone."""
     return Api(context, build_router(METRICS, everything=False))

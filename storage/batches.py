@@ -1,4 +1,4 @@
-"""How many writes share one commit: what arrives while a commit runs goes into the next one."""
+"""Group commit: what arrives while a commit runs is stored in the next one, as a batch."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Batcher(Generic[Item, Result]):
 
 
 def _ignore(results: Sequence[object]) -> None:
-    """Nobody wants to know."""
+    """Does nothing with the results: nothing is entered around the commit."""
 
 
 def _own_error(error: Exception) -> StorageError:

@@ -137,7 +137,7 @@ class CouponLimits:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a listing goes on: right behind this order, newest first."""
+    """A position in a listing of orders, newest first: the next page begins behind this order."""
 
     created_at: datetime
     id: UUID

@@ -57,7 +57,8 @@ OTHER = "OTHER"
 
 
 class Api(HTTPServerConnectionDelegate):
-    """The front door: hands each request to its route, or to the application of the pages."""
+    """Tornado's application: makes a RequestDelegate for each request. ``pages`` answers the routes
+    of HTML pages."""
 
     def __init__(
         self,
@@ -79,8 +80,8 @@ class Api(HTTPServerConnectionDelegate):
     def target_of(
         self, start_line: RequestStartLine, headers: HTTPHeaders, exchange: Exchange
     ) -> Target:
-        """What a request asks for; found once where its head comes again. Raises HTTPInputError for
-        a Host that is none."""
+        """The routing result of a request line, cached with a head that the server caches. Raises
+        HTTPInputError when Host is not valid."""
         if isinstance(headers, RequestHeaders) and headers.is_cached:
             known: tuple[Api, Target] | None = headers.target
             if known is None or known[0] is not self:
@@ -100,11 +101,11 @@ class Api(HTTPServerConnectionDelegate):
         return Target(method, path, query, version, kind, resource, route, parameters)
 
     def on_close(self, server_conn: object) -> None:
-        """Does nothing: a connection holds nothing beside its requests."""
+        """Does nothing: there is no state per connection."""
 
 
 class RequestDelegate(HTTPMessageDelegate):
-    """One request on its way."""
+    """Handles one request: from its head to its answer and its end."""
 
     __slots__ = (
         "_answer", "_api", "_began", "_body", "_body_came", "_ended", "_exchange", "_received",
@@ -120,9 +121,9 @@ class RequestDelegate(HTTPMessageDelegate):
         self._body = b""
         self._received = 0
         self._body_came: asyncio.Future[None] | None = None
-        """Ends when the body has come, or never will; None where all is waited for first."""
+        """Done when the body has come, or never will; None where the request came whole."""
         self._answer: Answer | None = None
-        """What was sent."""
+        """The answer that was sent; None before that."""
         self._whole = False
         self._ended = True
         self._span: RequestSpan | None = None
@@ -193,14 +194,14 @@ class RequestDelegate(HTTPMessageDelegate):
     # --- from the head to the answer ---
 
     async def _handle(self, request: Request) -> None:
-        """Answers a request that is whole."""
+        """Answers a request whose body has been received."""
         logged_request_id.set(request.id)
         begin_request()
         self._send(request, await self._check_and_answer(request))
 
     def _answered_from_catalogue(self, request: Request) -> bool:
-        """Whether it was answered at once, without a task: there is nothing to judge, and nothing
-        to wait for."""
+        """Answers without a task when the route has a catalogue endpoint, the snapshot is fresh and
+        there is no rate limit to count; returns whether it did."""
         route, context = request.target.route, request.context
         if route is None or route.catalogue_endpoint is None or context.limiter is not None:
             return False
@@ -229,8 +230,9 @@ class RequestDelegate(HTTPMessageDelegate):
         return await PageExchange(self._exchange, request).answered_by(self._api.pages)
 
     async def _handle_in_parts(self, request: Request, head_checked: asyncio.Future[None]) -> None:
-        """Judges the head first, so that what is refused need not be sent, and answers when the
-        body has come: by the key as it stands then, for it may have expired meanwhile."""
+        """Checks the head first, so that the body of a refused request need not be sent, and
+        answers when the body has come. ``head_checked`` ends when the server may go on reading. The
+        key is checked again then, for it may have expired meanwhile."""
         logged_request_id.set(request.id)
         begin_request()
         try:
@@ -271,9 +273,9 @@ class RequestDelegate(HTTPMessageDelegate):
         return answer
 
     def _refuse(self, request: Request, answer: Answer) -> None:
-        """Answers before the body has come. One that is still to come is thrown away as it comes: a
-        small one to its end, so that the connection can be kept, of others what comes in a
-        moment."""
+        """Answers before the body has come. A body that is still to come is discarded: a small one
+        to its end, so that the connection can be kept alive; of a large one what comes during the
+        lingering close."""
         self._body = b""
         if self._ended:  # the client has left meanwhile
             return
@@ -311,7 +313,7 @@ class RequestDelegate(HTTPMessageDelegate):
         self._exchange.send(head, body, close=close, finish=finish)
 
     def _end(self, request: Request, answer: Answer) -> None:
-        """Tells how the request has ended: once for each that began."""
+        """Reports the end of the request to observer and span: once for each that began."""
         self._ended = True
         if self._body_came is not None and not self._body_came.done():
             self._body_came.set_result(None)
@@ -337,7 +339,8 @@ class RequestDelegate(HTTPMessageDelegate):
 
 
 _CLIENT_CLOSED = Answer(b"", 499)
-"""Stands, in logs, metrics and spans, for the answer to a client that left before it had asked."""
+"""Recorded in logs, metrics and spans for a client that closed the connection before its request
+was complete (nginx's status 499)."""
 
 
 def _path_of(target: str) -> str:
@@ -356,11 +359,11 @@ def _start(work: Coroutine[Any, Any, None]) -> None:
 
 
 _running: set[asyncio.Task[None]] = set()
-"""The loop itself knows its tasks only weakly."""
+"""Strong references: the event loop holds its tasks only weakly."""
 
 
 def _finished(task: asyncio.Task[None]) -> None:
-    """Has a defect outside all that is caught be logged."""
+    """Raises what the task raised, so that the loop's exception handler logs it."""
     _running.discard(task)
     if not task.cancelled():
         task.result()

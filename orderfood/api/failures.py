@@ -1,4 +1,4 @@
-"""The one table from what went wrong to an answer."""
+"""The one table from an exception to its HTTP answer."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ RETRY_AFTER = "1"
 """Seconds after which a client may try again what was answered with 503 or 409."""
 
 WARN_SECONDS = 5.0
-"""How often the same failure of the store is logged."""
+"""Seconds between two log lines of the same failure of the store."""
 
 MAX_WARNED = 100
-"""How many different failures are remembered for that."""
+"""How many different failures are told apart for that."""
 
 
 class NotFound(Exception):
@@ -45,8 +45,8 @@ class BodyTooLarge(Exception):
 
 
 class Failure(NamedTuple):
-    """How one kind of error is answered. Where ``reason`` and ``message`` are None the error says
-    them itself; never a driver's or a parser's own text."""
+    """Status, reason and message of one kind of error. Where ``reason`` and ``message`` are None
+    the Refusal has them. A driver's or a parser's own text is never sent."""
 
     status: int
     reason: str | None = None
@@ -76,16 +76,16 @@ FAILURES: dict[type[BaseException], Failure] = {
     stored.StorageError: Failure(503, "store", "the store does not answer; try again"),
     Exception: Failure(500, "defect", "internal error"),
 }
-"""The nearest base class counts, for all three."""
+"""The first class in the error's MRO that has a row counts."""
 
 
 def failure_of(error: BaseException) -> Failure:
-    """The row of an error."""
+    """The row of the table for this error."""
     return next(FAILURES[kind] for kind in type(error).__mro__ if kind in FAILURES)
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a request is not answered as it wished: a fixed word, for logs, metrics and spans."""
+    """The reason of a failure: a fixed word, for logs, metrics and spans."""
     if isinstance(error, Refusal):
         return error.reason
     return failure_of(error).reason or "defect"
@@ -124,8 +124,8 @@ def is_guess(error: BaseException) -> bool:
 
 
 def log_failure(error: BaseException, request_id: str, label: str) -> None:
-    """Logs a defect, and once in a while why the store fails: the client is not told, and each of
-    many requests would say the same. Whatever else is the client's own affair."""
+    """Logs a defect (500) with its traceback, and a failure of the store (503) at most once in
+    WARN_SECONDS for equal texts. A client's own errors are not logged here."""
     status = failure_of(error).status
     if status == 500:
         fields = {"request_id": request_id, "route": label}

@@ -1,4 +1,4 @@
-"""Which bodies are taken: JSON in UTF-8, as it is."""
+"""Checks of Content-Type and Content-Encoding: JSON in UTF-8, not compressed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _CHARSETS = ("utf-8", "utf8")
 
 
 def check_media(headers: Mapping[str, str], *, takes_body: bool) -> None:
-    """Judges Content-Type, its charset and Content-Encoding; the former two where the body is
-    looked at. A header that came twice counts once if its values are equal. Raises
+    """Checks Content-Type, its charset and Content-Encoding; the former two only if ``takes_body``.
+    A header that came twice counts once if its values are equal. Raises
     UnsupportedMedia, which says which of the three it is."""
     fault = _fault_of(headers.get("content-type") or "") if takes_body else None
     if fault is not None:

@@ -1,4 +1,4 @@
-"""The menu, made ready to send once for each version of the catalogue."""
+"""Endpoints of the menu, which is encoded once for each version of the catalogue."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from storage.records import Product
 
 @dataclass(frozen=True, slots=True)
 class Menu:
-    """The products of one version as bodies."""
+    """The encoded products of one version."""
 
     all: Encoded
     one: dict[str, Encoded] = field(default_factory=dict)
-    """Those that were asked for, by id."""
+    """Single products, by id, encoded when first asked for."""
 
 
 async def render(products: Sequence[Product]) -> Menu:
-    """The menu of these products. It is encoded in batches, between which requests are answered,
-    and compressed on a thread, where that does without Python."""
+    """The encoded menu of these products. It is encoded in batches, between which the event loop
+    runs, and compressed on a thread, for gzip releases the GIL."""
     pieces = [encode_product_list(batch) async for batch in batches(products)]
     body = b"[" + b",".join(pieces) + b"]"
     return Menu(await asyncio.to_thread(encode_bytes, body, JSON_TYPE))
 
 
 def list_products(request: Request, snapshot: Snapshot) -> Answer:
-    """All products, by their ids."""
+    """GET /api/product: all products, ordered by id."""
     menu: Menu = snapshot.rendered
     return encoded_answer(menu.all, request.headers)
 
 
 def get_product(request: Request, snapshot: Snapshot) -> Answer:
-    """One product. Raises InvalidRequest, NotFound."""
+    """GET /api/product/{productId}: one product. Raises InvalidRequest, NotFound."""
     product_id = parse_product_id(request.parameters["productId"])
     if product_id is None:
         error = FieldError("productId", "must be a canonical decimal int64")

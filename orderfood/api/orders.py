@@ -1,4 +1,4 @@
-"""Orders: placing, quoting, reading and cancelling one's own."""
+"""Endpoints of orders: place, quote, list, get, cancel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ USUAL_ON_A_PAGE = 20
 
 
 async def place(request: Request) -> Answer:
-    """Places an order, once for each Idempotency-Key."""
+    """POST /api/order: places an order, once for each Idempotency-Key."""
     basket, total = parse_order(_json_of(request))
     key = request.headers.get("idempotency-key")
     idempotent = None if key is None else IdempotentRequest(key, fingerprint(basket))
@@ -33,7 +33,7 @@ async def place(request: Request) -> Answer:
 
 
 async def quote(request: Request) -> Answer:
-    """What a basket would cost; nothing is stored."""
+    """POST /api/order/quote: what a basket would cost; nothing is stored."""
     basket = parse_basket(_json_of(request))
     quoted = await shop_orders.quote_for(request.shop, request.known_user, basket)
     code = quoted.coupon.code if quoted.coupon else None
@@ -41,7 +41,7 @@ async def quote(request: Request) -> Answer:
 
 
 async def list_own(request: Request) -> Answer:
-    """A page of the user's own orders, newest first."""
+    """GET /api/order: a page of the user's own orders, newest first, and the next cursor."""
     limit = parse_limit(request.query_values("limit"))
     cursor = only_value("cursor", request.query_values("cursor"))
     after = None if cursor is None else decode_cursor(cursor)
@@ -53,7 +53,7 @@ async def list_own(request: Request) -> Answer:
 
 
 async def get_own(request: Request) -> Answer:
-    """One of the user's own orders."""
+    """GET /api/order/{orderId}: one of the user's own orders."""
     order_id = request.parameters["orderId"]
     return json_answer(
         order_json(await shop_orders.get_order(request.shop, request.known_user, order_id))
@@ -61,7 +61,7 @@ async def get_own(request: Request) -> Answer:
 
 
 async def cancel_own(request: Request) -> Answer:
-    """Takes an order back."""
+    """POST /api/order/{orderId}/cancel: cancels one of the user's own orders."""
     order_id = request.parameters["orderId"]
     return json_answer(
         order_json(await shop_orders.cancel_order(request.shop, request.known_user, order_id))
@@ -98,13 +98,13 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def encode_cursor(cursor: Cursor) -> str:
-    """A place in a listing as an opaque text for a URL."""
+    """A cursor as an opaque text for a URL: base64 of its time and its id."""
     microseconds = (cursor.created_at - _EPOCH) // _MICROSECOND
     return base64.urlsafe_b64encode(_CURSOR.pack(microseconds, cursor.id.bytes)).decode()
 
 
 def decode_cursor(text: str) -> Cursor:
-    """The place that a cursor stands for. Raises InvalidRequest."""
+    """The cursor that encode_cursor made this text of. Raises InvalidRequest for any other text."""
     try:
         packed = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
         microseconds, id_ = _CURSOR.unpack(packed)

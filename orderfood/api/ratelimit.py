@@ -1,4 +1,4 @@
-"""How many requests a client may send: counted in memory, per process, in fixed windows.
+"""Rate limits by client: fixed windows, counted in memory, per process.
 
 The library `limits` reads the setting; its own counters go by the wall clock, which may be set back
 while they count, and have no bound.

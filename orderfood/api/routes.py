@@ -27,14 +27,14 @@ ROUTES = (
 )  # fmt: skip
 
 METRICS = ROUTES[-1:]
-"""What has a port of its own where METRICS_PORT says so."""
+"""The routes that move to METRICS_PORT where it is set."""
 
 
 def build_router(
     routes: Iterable[Route], pages: Iterable[str] = (), *, everything: bool = True
 ) -> Router:
-    """These routes and pages, each with its answer to OPTIONS, and the one for the server as a
-    whole."""
+    """The router for these routes and page templates, with OPTIONS for each of them, and OPTIONS *
+    if ``everything``."""
     found = [*routes, *(Route("GET", template, page=True) for template in pages)]
     templates = dict.fromkeys(route.template for route in found)
     found += [Route("OPTIONS", template, operation.options) for template in templates]

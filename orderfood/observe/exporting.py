@@ -1,4 +1,4 @@
-"""Getting spans out of the process: the SDK, its exporter, and what happens when nobody takes them.
+"""Export of spans: the SDK, its exporter, and what happens without a collector.
 
 Whatever becomes of the collector, the program goes on: spans wait in a bounded queue, the oldest
 are dropped, a failure is told once, and the end of the program waits for it FLUSH_SECONDS at most.

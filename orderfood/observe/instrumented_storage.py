@@ -1,4 +1,4 @@
-"""A storage seen from the server: every call has a deadline, is measured, and is in its trace."""
+"""A decorator around a storage: a deadline, metrics and a span for every call."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from storage.records import (
 T = TypeVar("T")
 
 READ_CALLS = 12
-"""How many calls' time reading the catalogue may take: it is a call for each batch. No request
-waits longer for it than for anything else."""
+"""The deadline of reading the catalogue, as a multiple of a call's: it reads many batches. A
+request that waits for it still has its own deadline."""
 
 OUTCOMES = (NotFound, Conflict)
-"""What a storage raises to answer, rather than to say that it failed."""
+"""Errors that are answers of the storage, and no failures."""
 
 
 class InstrumentedStorage(Storage):
-    """Passes every call on to ``inner`` and bounds it. What a write did that took too long is
+    """Delegates every call to ``inner``, with a deadline. The outcome of a write that exceeds it is
     unknown: a retry under its idempotency key is safe.
 
     A call is a span when the request around it is one: what happens beside the requests, such as
@@ -55,12 +55,12 @@ class InstrumentedStorage(Storage):
     ) -> None:
         self._inner = inner
         self.deadlines = Deadlines(call_seconds)
-        """What bounds every call, and whoever waits for the same store in another way."""
+        """The deadlines of all calls; the catalogue cache uses them, too."""
         self._reads = Deadlines(call_seconds * READ_CALLS)
         self._observer = observer
         self.backend = inner.backend
         self.order_health = OrderHealth(self)
-        """Told of each order that is stored, or is not."""
+        """The health of the write path, updated with each order."""
         inner.around_commit = self._around_commit
 
     async def _call(
@@ -210,7 +210,7 @@ class InstrumentedStorage(Storage):
 
 
 def _ignore(results: Sequence[object]) -> None:
-    """Nobody records how the commit ended."""
+    """Does nothing with the results: no request of the commit is traced."""
 
 
 def _record_failure(commit: telemetry.Span, results: Sequence[object]) -> None:

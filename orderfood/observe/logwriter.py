@@ -1,4 +1,4 @@
-"""Gets lines out of the process without ever waiting for whoever reads them.
+"""A writer of log lines that never blocks on their reader.
 
 A pipe holds 64 KiB. When its reader stalls, a write into it waits for ever: on the event loop it
 would stop every request, and the end of the program, too. So lines wait in a bounded queue, and a
@@ -33,14 +33,14 @@ STALLED_SECONDS = 1.0
 
 
 class LineWriter(Protocol):
-    """Where lines go."""
+    """The interface of log writers."""
 
     dropped: int
     """Lines that were lost, since the start."""
 
     def write(self, lines: str) -> None:
-        """Takes whole lines, each with its end, together no longer than what is written at once
-        unless they are one line. Raises nothing and waits for nobody."""
+        """Writes whole lines, each with its end, together no longer than a chunk unless they are
+        one line. Never raises and never blocks."""
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
         """Waits until all is written, and gives up on a reader that stalls. Whether all is."""
@@ -50,7 +50,7 @@ class LineWriter(Protocol):
 
 
 class QueueWriter:
-    """Writes to a file descriptor on a thread of its own."""
+    """Writes to a file descriptor on a thread, from a bounded queue."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class QueueWriter:
         self._chunk = chunk
         self._capacity = capacity
         self._on_flow = on_flow
-        """Told how many lines were dropped, once there is room again."""
+        """Called with the number of dropped lines, once there is room again."""
         self._told = 0
         self._waiting: deque[bytes] = deque()
         self._size = 0
@@ -171,7 +171,7 @@ class QueueWriter:
 
 
 class StreamWriter:
-    """Writes at once, to a stream that is no file: nobody stalls behind it."""
+    """Writes synchronously, to a stream that is no file and so cannot stall."""
 
     def __init__(self, stream: TextIO) -> None:
         self.dropped = 0

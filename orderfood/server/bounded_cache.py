@@ -1,4 +1,4 @@
-"""Remembering what was worked out, where a client chooses what it is worked out for."""
+"""An LRU cache for functions of texts that a client chooses: bounded in entries and in bytes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ T = TypeVar("T")
 Text = TypeVar("Text", str, bytes)
 
 MAX_ENTRIES = 256
-"""How many results are kept of one function."""
+"""Entries of one function's cache."""
 
 MAX_KEY_LENGTH = 128
-"""Characters of what a result is kept for: hardly any good client sends more, and others might fill
-the memory."""
+"""Characters of a cached text. Longer ones are computed each time, or a client could fill the
+memory."""
 
 
 def bounded_cache(function: Callable[[Text], T]) -> Callable[[Text], T]:
-    """``function`` with its results kept for texts that are short."""
+    """``function`` with an LRU cache for texts of at most MAX_KEY_LENGTH characters."""
     cached = lru_cache(maxsize=MAX_ENTRIES)(function)
 
     @wraps(function)

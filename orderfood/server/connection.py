@@ -48,7 +48,7 @@ class Listener(Protocol):
 
 
 class Connection(Incoming):
-    """One client's connection: its requests are answered one after the other."""
+    """One connection: a queue of exchanges, answered in order."""
 
     def __init__(self, server: Listener) -> None:
         super().__init__(server.loop, server.limits)
@@ -79,13 +79,13 @@ class Connection(Incoming):
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Takes what has come."""
+        """Parses and handles received bytes."""
         if not self._reading_ended:
             self._unparsed = self._unparsed + data if self._unparsed else data
             self.pump()
 
     def eof_received(self) -> bool:
-        """A client that has sent all it will may still wait for its answers."""
+        """Half-close: the client sends no more, but still gets its answers."""
         self._client_has_ended = True
         return self._has_whole_request()
 
@@ -116,12 +116,12 @@ class Connection(Incoming):
 
     @property
     def has_ended(self) -> bool:
-        """Whether nobody is there any more to be answered."""
+        """Whether the connection is closed or closing."""
         return self._transport is None or self._transport.is_closing()
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the client has to take something before more is sent."""
+        """Whether the write buffer is above HIGH_WATER."""
         return self._drained is not None
 
     @property
@@ -130,13 +130,13 @@ class Connection(Incoming):
         return self.server.no_keep_alive
 
     def start_request(self, exchange: Exchange) -> HTTPMessageDelegate:
-        """Who is told of a request."""
+        """The delegate of the application for a new request."""
         return self.server.delegate.start_request(self, exchange)
 
     # --- the queue ---
 
     def pump(self) -> None:
-        """Brings the first exchange as far as it gets, and the next when it is answered."""
+        """Advances the first exchange of the queue as far as possible, and then the next ones."""
         if self._pumping:
             return
         self._pumping = True
@@ -168,7 +168,7 @@ class Connection(Incoming):
             self.close()  # what has begun and is not whole will never be
 
     def _give_way(self) -> None:
-        """Goes on when other connections have had their turn, and reads no more until then."""
+        """Continues in the next turn of the event loop, and reads no more until then."""
         if not self._giving_way:
             self._giving_way = True
             self.loop.call_soon(self._go_on)
@@ -178,7 +178,7 @@ class Connection(Incoming):
         self.pump()
 
     def _step(self, exchange: QueuedExchange) -> bool:
-        """One step; whether there may be another one."""
+        """Advances one exchange by one step; returns whether another step is possible."""
         if self._drained is not None:
             return False
         if exchange.delegate is None:
@@ -203,7 +203,8 @@ class Connection(Incoming):
         return True
 
     def _answer_refusal(self) -> None:
-        """Answers what is no request; one that turned out so in its body loses its handler."""
+        """Sends the refusal of malformed input. A request whose body is malformed loses its
+        delegate."""
         assert self._refusal is not None
         begun = any(exchange.head_written for exchange in self._exchanges)
         if not begun:
@@ -216,7 +217,7 @@ class Connection(Incoming):
         self.lingering_close()
 
     def _regulate(self) -> None:
-        """Stops reading while too much waits, and starts again."""
+        """Flow control: pauses reading while too much is queued, and resumes it."""
         full = self._giving_way or (not self._reading_ended and self._is_full())
         if full is self._reading and self._transport and not self._transport.is_closing():
             self._reading = not full
@@ -228,7 +229,7 @@ class Connection(Incoming):
     # --- towards the client ---
 
     def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
-        """Sends; the future ends when the client has taken enough of it."""
+        """Writes to the transport; the future ends when the write buffer is below HIGH_WATER."""
         if self.has_ended or self._ended:
             closed: asyncio.Future[None] = self.loop.create_future()
             closed.set_exception(StreamClosedError())
@@ -241,12 +242,12 @@ class Connection(Incoming):
         return self.server.done
 
     def fail(self, error: BaseException | None) -> None:
-        """A defect in a handler that it did not answer itself."""
+        """Logs an exception that a delegate has let out, and aborts the connection."""
         logger.error("a request failed outside its handler", exc_info=error)
         self.abort()
 
     def close(self) -> None:
-        """Ends the connection when what was written, and what is left of a large answer, is
+        """Closes the connection when what was written, and the rest of a large answer, is
         sent."""
         self._reading_ended = self._closing = True
         if self._transport is None:
@@ -256,13 +257,14 @@ class Connection(Incoming):
             self._limit_writing()
 
     def _limit_writing(self) -> None:
-        """Gives what is written an end, also below HIGH_WATER, where the transport says nothing."""
+        """Sets a deadline for the write buffer, also below HIGH_WATER, where the transport does not
+        report it."""
         if self._transport is not None and self._transport.get_write_buffer_size():
             end = self.loop.time() + self.limits.write_seconds
             self.write_deadline = min(self.write_deadline, end)
 
     def abort(self) -> None:
-        """Ends the connection at once."""
+        """Closes the connection at once; what is buffered is lost."""
         self._reading_ended = True
         if self._transport is not None:
             self._transport.abort()
@@ -282,14 +284,13 @@ class Connection(Incoming):
 
     @property
     def is_sending(self) -> bool:
-        """Whether the client has still to take something of its answers."""
+        """Whether a part of an answer is still to be sent."""
         if self._exchanges and self._exchanges[0].is_sending:
             return True
         return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
     def start_lingering_timer(self) -> None:
-        """Begins the time that a client gets to notice that it is answered: not before it has taken
-        the answer."""
+        """Starts the timeout of a lingering close, once the whole answer is sent."""
         if self._lingering and not self.is_sending:
             self._lingering = False
             self.deadline = self.loop.time() + LINGERING_SECONDS

@@ -28,15 +28,15 @@ MAX_FIELDS = 100
 (LimitRequestFields)."""
 
 MAX_CACHED_HEADS = 256
-"""Heads that are remembered, and with MAX_CACHED_HEAD_BYTES at most 128 KiB of their bytes."""
+"""Parsed heads in the cache, and with MAX_CACHED_HEAD_BYTES at most 128 KiB of their bytes."""
 
 MAX_CACHED_HEAD_BYTES = 512
-"""Bytes of a head that may be remembered."""
+"""Bytes of a head that may be cached."""
 
 _PLAIN = frozenset(
     ("accept", "accept-encoding", "accept-language", "connection", "host", "origin", "user-agent")
 )
-"""Fields of a head that may be remembered: none is a key, a condition, a context or an id."""
+"""Fields of a head that may be cached: none is a key, a condition, a context or an id."""
 
 _head_cache: dict[bytes, Head] = {}
 
@@ -44,21 +44,21 @@ _BLANKS_AT_THE_END = re.compile(rb"(?<=[^\s])[ \t]+(?=\r\n)")
 
 
 class HeadRefused(Exception):
-    """What should be a head is none, or says two things about where its body ends."""
+    """The head is malformed, or its framing is ambiguous."""
 
 
 class TooManyFields(HeadRefused):
-    """It has more than MAX_FIELDS of them."""
+    """The head has more than MAX_FIELDS fields."""
 
 
 class RequestHeaders(HTTPHeaders):
-    """The headers as they came, for those who look some up: Tornado's own make two dicts and a list
-    for each name, of which most requests need nothing. They are read-only."""
+    """Read-only headers that parse lazily: Tornado's own make two dicts and a list for each name,
+    which most requests do not need."""
 
     is_cached = False
-    """Whether other requests have these headers, too, with the same line before them."""
+    """Whether this head is in the cache, so that equal requests share it."""
     target: Any = None
-    """What whoever answers has made of such a line and its Host."""
+    """The application's routing result for a cached head."""
 
     def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
         self._raw = raw
@@ -120,8 +120,8 @@ def _lower(name: bytes) -> str:
 
 
 class Head(NamedTuple):
-    """A head that is sound. ``body`` is None where none follows; nothing of the connection is read
-    behind this request unless ``keep_alive``."""
+    """A valid head. ``body`` is None where none follows. Without ``keep_alive`` nothing is read
+    behind this request."""
 
     start_line: RequestStartLine
     headers: RequestHeaders
@@ -132,9 +132,10 @@ class Head(NamedTuple):
 
 
 def parse_head(data: bytes) -> Head:
-    """``data`` is all of a head, with the empty line at its end. Raises HeadRefused.
+    """Parses a whole head, the empty line at its end included. Raises HeadRefused.
 
-    A client that asks for the menu again sends the same bytes: what they mean is remembered.
+    Small heads without credentials are cached by their bytes: a client that asks for the menu
+    again sends the same ones.
     """
     head = _head_cache.get(data)
     if head is None:
@@ -202,7 +203,7 @@ def _parsed_fields(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 class _Fields:
-    """Told by the parser; an exception in here would be lost in C."""
+    """Callback of the parser. It must not raise: C code would lose the exception."""
 
     def __init__(self) -> None:
         self.found: list[tuple[bytes, bytes]] = []

@@ -1,4 +1,4 @@
-"""What a coupon is worth, and when it may be used: pure functions on frozen values."""
+"""Rules of coupons: validity and discount. Pure functions on frozen values."""
 
 from __future__ import annotations
 

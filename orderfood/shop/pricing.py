@@ -1,4 +1,4 @@
-"""From a basket to its lines and prices: pure functions on frozen values."""
+"""Rules of pricing: from a basket to its lines and prices. Pure functions on frozen values."""
 
 from __future__ import annotations
 
