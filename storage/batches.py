@@ -82,7 +82,7 @@ class Batcher(Generic[Item, Result]):
         self._waiting.append(waiting)
 
     def _let_follow(self, done: _Waiting[Item, Result]) -> None:
-        """Has the next of the same name be stored in the next batch."""
+        """Queues the next item of the same name for the next batch."""
         if done.name is None:
             return
         if behind := self._behind[done.name]:
@@ -92,7 +92,7 @@ class Batcher(Generic[Item, Result]):
             del self._behind[done.name]
 
     async def close(self) -> None:
-        """Takes nothing more and returns when all that waits is done."""
+        """Refuses new items and returns when all queued ones are done."""
         self._closed = True
         if self._task is not None:
             await asyncio.wait([self._task])

@@ -41,7 +41,7 @@ from storage.records import (
 
 
 class MemoryStorage(Storage):
-    """Dictionaries behind the storage contract; every storage has its own."""
+    """Dictionaries behind the Storage interface; every instance has its own."""
 
     backend = "memory"
 

@@ -35,7 +35,7 @@ class HistogramBuffer:
         self.sum += amount
 
     def flush(self) -> int:
-        """Passes the buffer on to the histogram, clears it, and returns the number of observations."""
+        """Passes the buffer on to the histogram and clears it. Returns how many there were."""
         if not (observed := sum(self.counts)):
             return 0
         for bucket, count in zip(self._histogram._buckets, self.counts, strict=True):

@@ -1,4 +1,4 @@
-"""Hearing from Postgres that another program has changed the catalogue."""
+"""LISTEN: notifications that another program has changed the catalogue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from storage.errors import StorageError
 from storage.postgres.connect import CONNECT_SECONDS, Connector
 
 CHANNEL = "orderfood_catalogue"
-"""Where a load says that it has changed the catalogue."""
+"""The channel on which a load notifies that it has changed the catalogue."""
 
 
 class Listener:

@@ -92,7 +92,7 @@ async def add_orders(
     connections: Connections, batch: list[NewOrder]
 ) -> Sequence[Order | StorageError]:
     """Stores a batch in one statement; what each order gets, in order."""
-    return await connections.again(lambda: _add_orders(connections, batch))
+    return await connections.retry_transaction(lambda: _add_orders(connections, batch))
 
 
 async def _add_orders(
@@ -186,7 +186,7 @@ async def cancel_order(connections: Connections, user_id: str, order_id: UUID) -
 
 
 async def delete_expired_keys(connections: Connections, limit: int) -> int:
-    """Deletes up to ``limit`` keys that have expired; how many it were."""
+    """Deletes up to ``limit`` expired keys; returns how many it deleted."""
     return len(await connections.fetch(DELETE_EXPIRED_KEYS, limit))
 
 

@@ -125,7 +125,7 @@ def find_coupon(db: sqlite3.Connection, code: str) -> FoundCoupon:
 
 
 def create_stage(db: sqlite3.Connection) -> None:
-    """Temporary tables lie in a file of their own: filling them locks out nobody."""
+    """Temporary tables lie in a file of their own: filling them needs no lock on the database."""
     for table in ("stage", "added", "removed"):
         db.execute(f"CREATE TEMP TABLE {table} (code TEXT PRIMARY KEY) WITHOUT ROWID")
 

@@ -177,7 +177,7 @@ def _give_back_use(db: sqlite3.Connection, order: Order) -> None:
 
 
 def delete_expired_keys(db: sqlite3.Connection, limit: int) -> int:
-    """Deletes up to ``limit`` keys that have expired; how many it were."""
+    """Deletes up to ``limit`` expired keys; returns how many it deleted."""
     with writing(db, ORDER_LOCK_SECONDS):
         deleted = db.execute(
             "DELETE FROM idempotency_keys WHERE (user_id, key) IN (SELECT user_id, key"
