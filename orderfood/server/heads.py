@@ -82,7 +82,7 @@ class RequestHeaders(HTTPHeaders):
         raise TypeError("what a client has sent is not changed")
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.lowered)
+        return (_spelled(name.encode("latin-1")) for name in self.lowered)
 
     def __len__(self) -> int:
         return len(self.lowered)
