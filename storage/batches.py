@@ -32,11 +32,11 @@ class _Waiting(NamedTuple, Generic[Item, Result]):
 class Batcher(Generic[Item, Result]):
     """Hands what is submitted to ``run`` in batches, one batch at a time, first come first served.
 
-    Nothing is delayed in the hope of company: an idle batcher starts at once. ``run`` answers each
+    There is no delay to fill a batch: an idle batcher starts at once. ``run`` answers each
     item with a result or with the error of that item alone; what it raises is the error of all.
     Of items that ``name_of`` gives an equal name, other than None, a batch holds one: each of the
     others waits until the one before it is done. ``around``, asked at each batch, gives what to
-    enter around it; what that yields is told the results.
+    enter around it; what that yields is called with the results.
     """
 
     def __init__(

@@ -36,7 +36,7 @@ def client_address(
 ) -> str:
     """The address that a request came from, as it is counted: IPv6 by its /64, which is what one
     customer of a provider has. ``peer`` when it is no proxy that is trusted, and when the two
-    headers disagree: the proxy has written but one of them, and nobody knows which."""
+    headers disagree: the proxy has written but one of them, and it is unknown which."""
     nearest = parse_node(peer)
     if nearest is None or not is_trusted(nearest, trusted):
         return _counted(nearest, peer)

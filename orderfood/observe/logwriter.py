@@ -2,7 +2,7 @@
 
 A pipe holds 64 KiB. When its reader stalls, a write into it waits for ever: on the event loop it
 would stop every request, and the end of the program, too. So lines wait in a bounded queue, and a
-thread that nobody waits for writes them. What does not fit is dropped and counted.
+daemon thread writes them. What does not fit is dropped and counted.
 """
 
 from __future__ import annotations

@@ -133,8 +133,8 @@ class Incoming(asyncio.Protocol):
             self._refusal = answer
 
     def _set_deadline(self) -> None:
-        """When the client must have sent more, once nothing stands before it: what comes behind a
-        request that is being answered has time, for nobody may be reading it."""
+        """Sets the deadline of the client: for a body while it is received, for the next head when
+        the queue is empty. While a request is being answered there is none."""
         limits = self.limits
         if self._exchanges and self._exchanges[0] is self._receiving:
             self.deadline = self.loop.time() + limits.body_seconds

@@ -74,7 +74,7 @@ class HttpToolsServer:
 
     @property
     def sending(self) -> int:
-        """How many clients have still to take something of their answers."""
+        """How many connections have a part of an answer still to be sent."""
         return sum(connection.is_sending for connection in self.connections)
 
     def stop(self) -> None:

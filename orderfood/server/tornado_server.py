@@ -76,7 +76,7 @@ class TimedStream(IOStream):
         return head
 
     def close(self, exc_info: Any = False) -> None:
-        """Ends the connection, whose client may still be sending, in a moment."""
+        """Closes the connection with a lingering close."""
         if self.lingering is not None and not self.closed():
             self.lingering.add(self.socket)
         super().close(exc_info)
@@ -88,7 +88,7 @@ class TimedStream(IOStream):
 
 
 class TornadoServer(HTTPServer):
-    """Tornado's own server, which knows its connections and ends those that take too long."""
+    """Tornado's own server, with deadlines for its connections."""
 
     def initialize(  # type: ignore[override]
         self, app: HTTPServerConnectionDelegate, limits: Limits
@@ -115,7 +115,7 @@ class TornadoServer(HTTPServer):
 
     @property
     def sending(self) -> int:
-        """How many clients have still to take something of their answers."""
+        """How many connections have a part of an answer still to be sent."""
         return max(len(self._rests), sum(stream.writing() for stream in self._streams))
 
     @property
@@ -186,7 +186,7 @@ class TornadoExchange(Exchange):
     def __init__(self, connection: HTTP1Connection, rests: set[asyncio.Task[None]]) -> None:
         self._connection = connection
         self._rests = rests
-        """What is still to be sent of large answers."""
+        """The rests of large answers, still to be sent."""
         self.context = connection.context
         self.remote_ip = cast(Address, connection.context).remote_ip
 
@@ -221,7 +221,7 @@ class TornadoExchange(Exchange):
             self._connection.finish()
 
     def end_behind(self) -> None:
-        """Has nothing behind this request be read."""
+        """Stops reading behind this request."""
         # there is no public way to say it
         self._connection._disconnect_on_finish = True
 
@@ -249,7 +249,8 @@ class TornadoExchange(Exchange):
 
 
 def _forget(written: asyncio.Future[None]) -> None:
-    """Whoever does not wait for a client need not know that it has left."""
+    """Marks the exception of a write as retrieved: a caller that does not await it need not see
+    that the client has left."""
     written.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 

@@ -1,8 +1,8 @@
 """OpenTelemetry's own variables: what of them makes sense to the libraries that are used here.
 
-The libraries judge them one by one and late: some with a traceback, some with an exception while a
-program starts or a request is served. Tracing must not stop a shop, and the specification wants
-what cannot be read to be told and passed over; so that is done here, before a library reads them.
+The libraries validate them one by one and late: some with a traceback, some with an exception while
+a program starts or a request is served. Tracing must not stop a shop, and the specification wants
+invalid values to be reported and ignored; so that is done here, before a library reads them.
 """
 
 from __future__ import annotations

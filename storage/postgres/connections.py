@@ -135,9 +135,9 @@ class Connections:
     async def acquired(self) -> AsyncIterator[Connection]:
         """A connection out of the pool; the driver's errors in the block come out translated.
 
-        Nobody waits for one whose statement was given up: it goes back when the server has let go
-        of it, or is closed. Whatever says that the server goes, is gone or has become read-only
-        says so of the connections that lie idle, too.
+        A connection whose statement was cancelled is returned in the background: when the server
+        has ended the statement, or else it is closed. An error by which the server goes, is gone
+        or has become read-only discards the idle connections, too.
         """
         pool = self._pool
         if pool is None:

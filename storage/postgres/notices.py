@@ -15,10 +15,10 @@ CHANNEL = "orderfood_catalogue"
 
 
 class Listener:
-    """A connection of its own, outside the pool, that hears notices: it needs a session for itself.
+    """A connection outside the pool that listens for notices: it needs a session of its own.
 
-    Behind a transaction pooler it hears nothing and nobody minds. It is opened when first needed,
-    and again after it was lost.
+    Behind a transaction pooler it receives none, which only makes probes later. It is opened when
+    first needed, and again after it was lost.
     """
 
     PING_SECONDS = 30.0

@@ -144,8 +144,8 @@ class Connections:
         return (sum(one is not None and one.busy > 0 for one in pair), len(pair))
 
     def check_identity(self) -> None:
-        """A file that was removed or replaced still takes orders, which nobody finds again: the
-        newest of them are in the one whose name ends in -wal."""
+        """Raises StorageUnavailable when the file, or its -wal, was removed or replaced: it would
+        still take orders, which would be lost."""
         for path, opened in self._files.items():
             try:
                 found = _identity(path)
