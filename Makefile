@@ -52,7 +52,7 @@ endif
 test-cluster: $(VENV)/test
 	$(BIN)/python -m pytest --numprocesses 0 --exitfirst tests/cluster
 
-# a hundred thousand generated requests against the contract, and a quarter of an hour of bytes on bare sockets
+# a hundred thousand generated requests against the OpenAPI document, and a quarter of an hour of bytes on bare sockets
 fuzz: $(VENV)/test
 	ORDERFOOD_FUZZ_SECONDS=900 ORDERFOOD_FUZZ_EXAMPLES=800 ORDERFOOD_FUZZ_SEEDS=4 $(BIN)/python -m pytest tests/fuzz -s --dist=load
 

@@ -8,12 +8,18 @@ import logging
 import sys
 
 from fixtures import FixtureError
-from orderfood.background import background, spare_the_collector
-from orderfood.composition import NAME, front_door, metrics_door, new_context, request_tracer
+from orderfood.background import background, tune_garbage_collector
+from orderfood.composition import (
+    NAME,
+    api_application,
+    metrics_application,
+    new_context,
+    request_tracer,
+)
 from orderfood.observe.logs import say
 from orderfood.program import Program, run_program
 from orderfood.server.drain import ListenError, Server, bind, serve_until_signal, url_of
-from orderfood.server.metrics_port import metrics_served, told
+from orderfood.server.metrics_port import metrics_served, urls_text
 from orderfood.server.workers import Worker, WorkerFailed, supervise
 from orderfood.settings import Settings
 from orderfood.store import prepare_storage, storage_of
@@ -31,11 +37,11 @@ async def serve(settings: Settings, arguments: argparse.Namespace) -> None:
         await prepare_storage(storage, settings)
         context = new_context(settings, storage)
         handed = worker.metrics if worker else None
-        metrics_server = Server(metrics_door(context), settings, context.traffic)
+        metrics_server = Server(metrics_application(context), settings, context.traffic)
         async with background(context), metrics_served(metrics_server, settings, handed) as more:
-            front = front_door(context, request_tracer(settings))
+            front = api_application(context, request_tracer(settings))
             server = Server(front, settings, context.traffic)
-            spare_the_collector()
+            tune_garbage_collector()
             await listen(server, settings, worker, more)
             await serve_until_signal(server, settings.drain_seconds)
             context.observer.flush()
@@ -55,7 +61,7 @@ async def listen(
     listening = bind(settings.host, settings.port)
     url = url_of(listening, settings.host)
     await server.listen(listening)
-    say(logger, f"order-food listens on {url}{told(more)}", url=url, **more)
+    say(logger, f"order-food listens on {url}{urls_text(more)}", url=url, **more)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

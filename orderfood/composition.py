@@ -1,4 +1,4 @@
-"""What one server consists of: the shop, who watches over it, who answers its requests."""
+"""Composition root: builds shop, observers, metrics, tracer and HTTP applications."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from orderfood.api.endpoint import Api
 from orderfood.api.ratelimit import RateLimiter
 from orderfood.api.routes import METRICS, ROUTES, build_router
 from orderfood.observe.accesslog import AccessLog
-from orderfood.observe.storage import ObservedStorage
-from orderfood.observe.tracing import current_tracing, say_untraced
+from orderfood.observe.instrumented_storage import InstrumentedStorage
+from orderfood.observe.tracing import current_tracing, log_tracing_off
 from orderfood.settings import Settings
 from orderfood.shop.catalogue import CatalogueCache
 from orderfood.shop.observer import Observers
@@ -29,27 +29,27 @@ NAME = "order-food"
 
 
 def new_context(settings: Settings, inner: Storage) -> Context:
-    """The shop on this storage, and who watches over it."""
+    """The request context: the shop on this storage, its observers, metrics and limiters."""
     metrics = new_metrics(settings, inner)
     access_log, keys = AccessLog(settings, NAME), SampleKeyWatch(settings.environment)
     observer = Observers([access_log, *([metrics] if metrics else []), keys])
-    storage = ObservedStorage(inner, observer=observer)
+    storage = InstrumentedStorage(inner, observer=observer)
     catalogue = CatalogueCache(
-        storage, observer=observer, deadlines=storage.deadlines, show=menu.show
+        storage, observer=observer, deadlines=storage.deadlines, render=menu.render
     )
     if metrics is not None:
-        metrics.watch(catalogue)
-        metrics.watch_orders(storage.watch)
+        metrics.watch_catalogue(catalogue)
+        metrics.watch_order_health(storage.order_health)
     limits = (settings.rate_limit, settings.abuse_limit)
     limiter, guesses = (RateLimiter(limit) if limit else None for limit in limits)
     shop = Shop(
         storage, catalogue, observer=observer, refused_keys=refused_keys(settings.environment)
     )
-    return Context(shop, settings, limiter, guesses, observer, metrics, storage.watch)
+    return Context(shop, settings, limiter, guesses, observer, metrics, storage.order_health)
 
 
 def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:
-    """None when nobody wants them; then their library is not imported either."""
+    """The metrics; None when they are switched off, and then their library is not imported."""
     if not settings.enable_metrics:
         return None
     from orderfood.observe.metrics import Metrics
@@ -58,7 +58,8 @@ def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:
 
 
 def request_tracer(settings: Settings) -> RequestTracer | None:
-    """None when no request is traced; then the instrumentation is not imported either."""
+    """The tracer of requests; None when nothing is traced, and then the instrumentation is not
+    imported."""
     tracing = current_tracing()
     if tracing is None:
         return None
@@ -68,17 +69,18 @@ def request_tracer(settings: Settings) -> RequestTracer | None:
         instrument_pages(tracing)
         return RequestTracer(tracing, settings)
     except Exception as error:  # whatever the environment has made of the instrumentation
-        say_untraced(error)
+        log_tracing_off(error)
         return None
 
 
-def front_door(context: Context, tracer: RequestTracer | None) -> Api:
-    """Who answers every request; the metrics only where they have no port of their own."""
+def api_application(context: Context, tracer: RequestTracer | None) -> Api:
+    """The application on the main port: all routes and pages; /metrics only where it has no port of
+    its own."""
     apart = context.settings.metrics_port is not None
     routes = [route for route in ROUTES if not (apart and route in METRICS)]
     return Api(context, build_router(routes, PAGES), tracer, pages_application())
 
 
-def metrics_door(context: Context) -> Api:
-    """Who answers on the port that the metrics may have of their own: nothing else is there."""
+def metrics_application(context: Context) -> Api:
+    """The application on METRICS_PORT: /metrics alone."""
     return Api(context, build_router(METRICS, everything=False))

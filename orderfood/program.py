@@ -32,7 +32,7 @@ from orderfood.settings import (
     read_settings,
 )
 from orderfood.settings.secrets import hide_passwords
-from orderfood.signals import ending_signals, pass_over_endings, pass_over_signals
+from orderfood.signals import ending_signals, ignore_ending_signals, ignore_signals
 from storage.errors import StorageError
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def run_program(program: Program, argv: Sequence[str] | None = None) -> int:
     handlers on the running loop. argparse itself exits after --help, --version and wrong usage.
     """
     arguments = _parser(program).parse_args(argv)
-    pass_over_signals()
+    ignore_signals()
     try:
         return _run(program, arguments)
     except KeyboardInterrupt:  # before the loop had its handlers, or after
@@ -103,7 +103,7 @@ def _ending() -> Iterator[None]:
     try:
         yield
     finally:
-        pass_over_endings()
+        ignore_ending_signals()
 
 
 class _Stopped(Exception):

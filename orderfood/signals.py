@@ -1,11 +1,11 @@
-"""Which signals end a program, and which do nothing."""
+"""Signals that end a program, and signals that are ignored."""
 
 from __future__ import annotations
 
 import signal
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-"""What ends a program in its own way: SIGHUP and SIGQUIT as SIGTERM does."""
+"""Signals that end a program gracefully: SIGHUP and SIGQUIT as SIGTERM does."""
 
 _NAMES = (
     "SIGUSR1",
@@ -18,23 +18,23 @@ _NAMES = (
     "SIGSTKFLT",
 )
 _REAL_TIME = range(getattr(signal, "SIGRTMIN", 1), getattr(signal, "SIGRTMAX", 0) + 1)
-PASSED_OVER = (*(getattr(signal, n) for n in _NAMES if hasattr(signal, n)), *_REAL_TIME)
-"""What would kill a program that does not know it, and means nothing here."""
+IGNORED = (*(getattr(signal, n) for n in _NAMES if hasattr(signal, n)), *_REAL_TIME)
+"""Signals without a meaning here, whose default action would kill the process."""
 
 
-def pass_over_signals() -> None:
-    """From now on those that mean nothing here do nothing."""
-    for number in PASSED_OVER:
+def ignore_signals() -> None:
+    """Ignores the signals of IGNORED from now on."""
+    for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
 
 
-def pass_over_endings() -> None:
-    """From now on those that end a program do nothing: it ends already."""
+def ignore_ending_signals() -> None:
+    """Ignores the signals of ENDING from now on, because the program ends already."""
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
 
 
 def ending_signals() -> tuple[signal.Signals, ...]:
-    """Those that end the program; without SIGHUP where nohup has told it to pass that over."""
+    """The signals of ENDING; without SIGHUP when it is ignored already, as under nohup."""
     hung_up = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return tuple(number for number in ENDING if not (hung_up and number == signal.SIGHUP))

@@ -50,15 +50,15 @@ SCHEMA_INTERVAL = 1.0
 
 async def wait_for_schema(storage: Storage) -> None:
     """Returns when the schema is as new as this code needs it; says once that it waits."""
-    told = False
+    logged = False
     while (version := await storage.get_schema_version()) < SCHEMA_VERSION:
-        if not told:
+        if not logged:
             say(
                 logger,
                 f"the schema is at version {version} and this program needs {SCHEMA_VERSION}:"
                 " waiting for database-migration",
             )
-        told = True
+        logged = True
         await asyncio.sleep(SCHEMA_INTERVAL)
 
 
@@ -86,7 +86,7 @@ async def load_menu(
     """Swaps the reference data for these fixtures, in one transaction, as replace_catalogue does.
     The coupon files are read before it begins, within ``reading``. Raises StorageError,
     FixtureError, and what ``approve`` raises; then the old data is untouched."""
-    from orderfood.couponfiles.watching import coupon_codes  # as above
+    from orderfood.couponfiles.progress_bar import coupon_codes  # as above
 
     async with AsyncExitStack() as stack:
         with reading or nullcontext():

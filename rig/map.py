@@ -1,7 +1,7 @@
-"""Draws the rooms of the house into CONTRIBUTING.md, from the imports: `python -m rig.map`.
+"""Draws the packages and their layers into CONTRIBUTING.md, from the imports: `python -m rig.map`.
 
-A room is a package, or a module that lies flat in orderfood/. It stands above every room that it
-imports; rooms that import each other share a floor.
+A module that lies flat in orderfood/ counts as a package. A package stands in a layer above every
+package that it imports; packages that import each other share a layer.
 """
 
 from __future__ import annotations
@@ -18,77 +18,81 @@ PAGE = ROOT / "CONTRIBUTING.md"
 BEGIN, END = "<!-- map -->\n", "<!-- /map -->"
 PACKAGES = ("orderfood", "storage", "migrations", "fixtures", "scripts")
 FLAT = "orderfood"
-"""The package whose own modules are rooms, too."""
+"""The package whose own modules count as packages."""
 WIDTH = 110
 
-Rooms = Mapping[str, set[str]]
-"""The rooms that each room imports."""
+Imports = Mapping[str, set[str]]
+"""The packages that each package imports."""
 
 
-def house_map() -> str:
-    """The picture, as a block of text: the highest floor first."""
-    rooms = read_rooms()
-    floors = number_floors(rooms)
+def package_map() -> str:
+    """The picture, as a block of text: the highest layer first."""
+    packages = read_imports()
+    layers = number_layers(packages)
     lines = []
-    for floor in sorted(set(floors.values()), reverse=True):
-        lines.append(f"── {floor} ".ljust(WIDTH, "─"))
-        for room in sorted(room for room in rooms if floors[room] == floor):
-            lines += show_room(room)
+    for layer in sorted(set(layers.values()), reverse=True):
+        lines.append(f"── {layer} ".ljust(WIDTH, "─"))
+        for package in sorted(package for package in packages if layers[package] == layer):
+            lines += show_package(package)
     return "\n".join(["```text", *lines, "```", ""])
 
 
-def read_rooms() -> Rooms:
-    """All rooms with what they import when they run; imports for types alone do not count."""
+def read_imports() -> Imports:
+    """All packages with what they import when they run; imports for types alone do not count."""
     graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
-    rooms: dict[str, set[str]] = {room_of(module, graph.modules): set() for module in graph.modules}
+    packages: dict[str, set[str]] = {
+        package_of(module, graph.modules): set() for module in graph.modules
+    }
     for module in graph.modules:
-        room = rooms[room_of(module, graph.modules)]
+        package = packages[package_of(module, graph.modules)]
         imported = graph.find_modules_directly_imported_by(module)
-        room |= {room_of(each, graph.modules) for each in imported}
-    for name, imported in rooms.items():
+        package |= {package_of(each, graph.modules) for each in imported}
+    for name, imported in packages.items():
         imported.discard(name)
-    return {name: rooms[name] for name in rooms if name != FLAT}
+    return {name: packages[name] for name in packages if name != FLAT}
 
 
-def room_of(module: str, modules: Iterable[str]) -> str:
-    """The room that a module stands in."""
+def package_of(module: str, modules: Iterable[str]) -> str:
+    """The package that a module stands in."""
     package = module.rpartition(".")[0]
     is_package = any(each.startswith(f"{module}.") for each in modules)
     return module if is_package or package in ("", FLAT) else package
 
 
-def number_floors(rooms: Rooms) -> dict[str, int]:
-    """The floor of each room, from 1."""
-    groups = {room: frozenset(circle(room, rooms)) for room in rooms}
+def number_layers(packages: Imports) -> dict[str, int]:
+    """The layer of each package, from 1."""
+    groups = {package: frozenset(cycle(package, packages)) for package in packages}
     above = {
-        group: {groups[below] for room in group for below in rooms[room]} - {group}
+        group: {groups[below] for package in group for below in packages[package]} - {group}
         for group in groups.values()
     }
-    floors: dict[frozenset[str], int] = {}
+    layers: dict[frozenset[str], int] = {}
     for group in TopologicalSorter(above).static_order():
-        floors[group] = 1 + max((floors[below] for below in above[group]), default=0)
-    return {room: floors[group] for room, group in groups.items()}
+        layers[group] = 1 + max((layers[below] for below in above[group]), default=0)
+    return {package: layers[group] for package, group in groups.items()}
 
 
-def circle(room: str, rooms: Rooms) -> set[str]:
-    """The room, and those that it reaches and is reached by."""
-    return {room} | {other for other in reached(room, rooms) if room in reached(other, rooms)}
+def cycle(package: str, packages: Imports) -> set[str]:
+    """The package, and those that it reaches and is reached by."""
+    return {package} | {
+        other for other in reached(package, packages) if package in reached(other, packages)
+    }
 
 
-def reached(room: str, rooms: Rooms) -> set[str]:
-    """What a room imports, and what that imports, and so on."""
+def reached(package: str, packages: Imports) -> set[str]:
+    """What a package imports, and what that imports, and so on."""
     found: set[str] = set()
-    waiting = [room]
+    waiting = [package]
     while waiting:
-        new = rooms[waiting.pop()] - found
+        new = packages[waiting.pop()] - found
         found |= new
         waiting += new
     return found
 
 
-def show_room(room: str) -> list[str]:
-    """The room with what it is, and the modules in it below."""
-    path = ROOT / room.replace(".", "/")
+def show_package(package: str) -> list[str]:
+    """The package with what it is, and the modules in it below."""
+    path = ROOT / package.replace(".", "/")
     if not path.is_dir():
         return [f"{path.relative_to(ROOT)}.py".ljust(26) + first_line(path.with_suffix(".py"))]
     modules = sorted(each.stem for each in path.glob("*.py") if each.stem != "__init__")
@@ -118,4 +122,4 @@ def drawn_map(page: str) -> str:
 
 if __name__ == "__main__":
     text = PAGE.read_text()
-    PAGE.write_text(text.replace(f"{BEGIN}{drawn_map(text)}{END}", f"{BEGIN}{house_map()}{END}"))
+    PAGE.write_text(text.replace(f"{BEGIN}{drawn_map(text)}{END}", f"{BEGIN}{package_map()}{END}"))

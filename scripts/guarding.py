@@ -1,4 +1,4 @@
-"""What keeps a load from emptying or gutting the shop: it has to be told twice."""
+"""The guard of a load: refuses one that takes much of the shop away, unless it is forced."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class LoadRefused(Exception):
 
 
 class Guard:
-    """Judges what a load takes away, within the load's own transaction. With ``lenient`` it only
-    takes note: a dry run is to be shown whole, and a forced load is to happen."""
+    """Checks what a load takes away, within the load's own transaction. With ``lenient``, for dry
+    runs and forced loads, it only records the problem."""
 
     def __init__(self, *, lenient: bool) -> None:
         self._lenient = lenient

@@ -1,4 +1,4 @@
-"""``database-load``: gives way to whoever serves beside it, then does what scripts/loading.py says.
+"""``database-load``: lowers its priority beside a server, then runs scripts/loading.py.
 
 On one machine with a server a load takes the processor from it for a third of a second, most of it
 for its own imports: that is why it gives way before them. Measured on two cores with loads in a

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from fixtures import FixtureError, Fixtures, read_fixtures
-from orderfood.couponfiles.watching import coupon_codes
+from orderfood.couponfiles.progress_bar import coupon_codes
 from orderfood.observe.logs import say
 from orderfood.observe.tracing import Span, current_span, fail, span, start_span
 from orderfood.program import Program, run_program

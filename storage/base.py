@@ -1,4 +1,4 @@
-"""The contract of every backend. tests/contract/ holds each to it."""
+"""The interface of every storage backend, and its contract, which tests/contract/ verifies."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from storage.records import (
     Catalogue,
     Change,
     CouponLimits,
+    Cursor,
     FoundCoupon,
     IdempotencyKey,
     LoadReport,
@@ -23,7 +24,6 @@ from storage.records import (
     Migration,
     Obstacle,
     Order,
-    Page,
     VersionedCatalogue,
 )
 
@@ -33,24 +33,24 @@ SCHEMA_VERSION = 3
 MIGRATION_TIMEOUT = 60.0
 """Seconds after which a migration that runs, or waits for its lock, gives up."""
 
-Told = Callable[[Sequence[object]], None]
-Around = Callable[[Sequence[Context]], AbstractContextManager[Told]]
-"""Given the contexts of the callers whose orders share a commit: what to enter around it. What that
-yields is told the outcome of each."""
+ReportOutcomes = Callable[[Sequence[object]], None]
+AroundCommit = Callable[[Sequence[Context]], AbstractContextManager[ReportOutcomes]]
+"""From the contexts of the callers whose orders share a commit to the context manager around that
+commit. It yields a function that is called with the outcome of each order."""
 
 Approve = Callable[[Losses], object]
-"""Asked within a load's transaction, when it is known what the load takes away, and perhaps on
-another thread: what it raises is raised to the caller, and nothing is written."""
+"""Called within a load's transaction with the losses that the load would cause, perhaps on another
+thread. An exception aborts the load, is raised to the caller, and nothing is written."""
 
 
 Watch = Callable[[str, Mapping[str, Change] | None], object]
-"""Told of each part of a load (coupons, products, users, orders), one after the other: when its
-work begins (None) and when it ends (what changed, by kind as in a LoadReport: the codes of the
-coupon files belong to the coupons). It may be told on another thread."""
+"""Progress of a load, called for each part (coupons, products, users, orders) in turn: when it
+begins (None) and when it ends (its changes by kind, as in a LoadReport; the codes of the coupon
+files belong to the coupons). Perhaps called on another thread."""
 
 
 class Storage(abc.ABC):
-    """Keeps the facts. One method is one atomic, durable step.
+    """Stores catalogue and orders. One method is one atomic, durable step.
 
     No connection, session or transaction crosses this interface, and how many orders share a
     commit is the backend's own business. A use case that needs two writes together gets a method.
@@ -74,10 +74,10 @@ class Storage(abc.ABC):
     backend: str
     """``memory``, ``sqlite`` or ``postgresql``: db.system.name in the OpenTelemetry conventions."""
 
-    around_commit: Around | None = None
-    """Entered around each shared commit with the contexts of the callers whose orders it stores, so
-    that whoever measures can count them or link a span to theirs; what it yields is told what each
-    of them gets: an order or an error. memory:// never commits."""
+    around_commit: AroundCommit | None = None
+    """Entered around each commit with the contexts of the callers whose orders it stores, so that
+    instrumentation can count them or link spans. What it yields is called with the result of
+    each: an order or an error. memory:// never commits."""
 
     @abc.abstractmethod
     async def connect(self) -> None:
@@ -86,7 +86,7 @@ class Storage(abc.ABC):
 
     @abc.abstractmethod
     async def close(self) -> None:
-        """Ends what runs and closes every connection; a second call does nothing."""
+        """Cancels running calls and closes every connection; a second call does nothing."""
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -108,7 +108,7 @@ class Storage(abc.ABC):
 
     @abc.abstractmethod
     async def list_migrations(self) -> list[AppliedMigration]:
-        """What was applied, in order; empty on a database that is new."""
+        """The applied migrations, in order; empty on a new database."""
 
     @abc.abstractmethod
     async def apply_migration(
@@ -128,14 +128,14 @@ class Storage(abc.ABC):
 
     @abc.abstractmethod
     async def get_catalogue_version(self) -> int:
-        """The version of the catalogue; 0 before the first load. Cheap, for it is asked about
-        once a second."""
+        """The version of the catalogue; 0 before the first load. Must be cheap: it is the probe of
+        the catalogue cache, several times a second."""
 
     @abc.abstractmethod
     async def read_catalogue(self, *, coupons: bool = True) -> VersionedCatalogue:
         """The whole catalogue and its version, as one consistent view; without ``coupons`` without
         those that have a name, which may be many and are looked up one by one. It is read in
-        portions, so that whatever else runs on this event loop goes on meanwhile."""
+        batches, so that whatever else runs on this event loop goes on meanwhile."""
 
     @abc.abstractmethod
     async def find_coupon(self, code: str) -> FoundCoupon:
@@ -165,12 +165,13 @@ class Storage(abc.ABC):
         are consumed once and may be too many for memory. Loads wait for each other. When nothing
         differs nothing is written and the version stays. With ``dry_run`` nothing is written, and
         the report is what a load would say. Whatever iterating ``codes`` raises passes through.
-        ``watch`` is told what it works on; ``approve`` may still refuse it all.
+        ``watch`` reports progress; ``approve`` may abort the load. Raises ValueRejected,
+        StorageUnavailable.
         """
 
     async def wait_for_notice(self) -> None:
-        """Returns when another program says that it has changed the catalogue. This only makes a
-        probe sooner: a backend that hears no notices never returns."""
+        """Returns when another program notifies that it has changed the catalogue. It only makes
+        the next probe sooner: a backend without notices never returns."""
         await asyncio.Event().wait()
 
     # --- orders ---
@@ -197,8 +198,8 @@ class Storage(abc.ABC):
 
     async def find_obstacle(self) -> Obstacle | None:
         """What keeps orders from being stored although the store answers; None when nothing is
-        known to. Cheap, and found out without an order: where there is none, it is asked about
-        every other second. Raises StorageUnavailable when the store does not answer."""
+        known to. Must be cheap and store no order: while no order comes it is called every other
+        second. Raises StorageUnavailable when the store does not answer."""
         return None
 
     @abc.abstractmethod
@@ -212,10 +213,10 @@ class Storage(abc.ABC):
 
     @abc.abstractmethod
     async def list_orders(
-        self, user_id: str, *, limit: int, after: Page | None = None
+        self, user_id: str, *, limit: int, after: Cursor | None = None
     ) -> list[Order]:
         """At most ``limit`` of the user's orders, newest first (by created_at, then id, both
-        descending), from right behind ``after`` on."""
+        descending), that follow the cursor ``after``; from the newest on without one."""
 
     @abc.abstractmethod
     async def cancel_order(self, user_id: str, order_id: UUID) -> Order:
@@ -224,5 +225,5 @@ class Storage(abc.ABC):
 
     @abc.abstractmethod
     async def delete_expired_keys(self, limit: int = 1000) -> int:
-        """Deletes up to ``limit`` idempotency keys that have expired, without getting in the way
-        of orders; returns how many."""
+        """Deletes up to ``limit`` expired idempotency keys without blocking orders for long;
+        returns how many it deleted."""

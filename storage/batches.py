@@ -1,4 +1,4 @@
-"""How many writes share one commit: what arrives while a commit runs goes into the next one."""
+"""Group commit: what arrives while a commit runs is stored in the next one, as a batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from contextvars import Context, copy_context
 from typing import Generic, NamedTuple, TypeVar
 
-from storage.base import Around
+from storage.base import AroundCommit
 from storage.errors import OrderExists, StorageBusy, StorageError, StorageUnavailable, ValueRejected
 
 BATCH_SIZE = 512
@@ -32,11 +32,11 @@ class _Waiting(NamedTuple, Generic[Item, Result]):
 class Batcher(Generic[Item, Result]):
     """Hands what is submitted to ``run`` in batches, one batch at a time, first come first served.
 
-    Nothing is delayed in the hope of company: an idle batcher starts at once. ``run`` answers each
+    There is no delay to fill a batch: an idle batcher starts at once. ``run`` answers each
     item with a result or with the error of that item alone; what it raises is the error of all.
     Of items that ``name_of`` gives an equal name, other than None, a batch holds one: each of the
     others waits until the one before it is done. ``around``, asked at each batch, gives what to
-    enter around it; what that yields is told the results.
+    enter around it; what that yields is called with the results.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Batcher(Generic[Item, Result]):
         run: Callable[[list[Item]], Awaitable[Sequence[Result | StorageError]]],
         *,
         name_of: Callable[[Item], Hashable] = lambda item: None,
-        around: Callable[[], Around | None] = lambda: None,
+        around: Callable[[], AroundCommit | None] = lambda: None,
         batch_size: int = BATCH_SIZE,
         capacity: int = CAPACITY,
     ) -> None:
@@ -82,7 +82,7 @@ class Batcher(Generic[Item, Result]):
         self._waiting.append(waiting)
 
     def _let_follow(self, done: _Waiting[Item, Result]) -> None:
-        """Has the next of the same name be stored in the next batch."""
+        """Queues the next item of the same name for the next batch."""
         if done.name is None:
             return
         if behind := self._behind[done.name]:
@@ -92,7 +92,7 @@ class Batcher(Generic[Item, Result]):
             del self._behind[done.name]
 
     async def close(self) -> None:
-        """Takes nothing more and returns when all that waits is done."""
+        """Refuses new items and returns when all queued ones are done."""
         self._closed = True
         if self._task is not None:
             await asyncio.wait([self._task])
@@ -110,9 +110,9 @@ class Batcher(Generic[Item, Result]):
         around = self._around()
         contexts = [waiting.context for waiting in batch]
         try:
-            with around(contexts) if around else nullcontext(_ignore) as told:
+            with around(contexts) if around else nullcontext(_ignore) as report:
                 results = await self._run([waiting.item for waiting in batch])
-                told(results)
+                report(results)
         except Exception as error:
             results = [_own_error(error) for _ in batch]
         for waiting, result in zip(batch, results, strict=True):
@@ -120,7 +120,7 @@ class Batcher(Generic[Item, Result]):
 
 
 def _ignore(results: Sequence[object]) -> None:
-    """Nobody wants to know."""
+    """Does nothing with the results: nothing is entered around the commit."""
 
 
 def _own_error(error: Exception) -> StorageError:

@@ -15,33 +15,33 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from storage.base import MIGRATION_TIMEOUT, SCHEMA_VERSION, Approve, Storage, Watch
+from storage.catalogue_load import compare, fold_ascii, losses, normalized, unapproved, unwatched
 from storage.errors import (
     InvalidStorageURL,
     OrderExists,
     OrderNotCancellable,
     OrderNotFound,
 )
-from storage.loads import compare, fold_ascii, losses, normalized, unapproved, unwatched
-from storage.placing import NO_LIMITS, as_placed, check_fingerprint, check_uses
+from storage.order_rules import NO_LIMITS, as_placed, check_fingerprint, check_uses
 from storage.records import (
     AppliedMigration,
     Catalogue,
     Change,
     Coupon,
     CouponLimits,
+    Cursor,
     FoundCoupon,
     IdempotencyKey,
     LoadReport,
     Migration,
     Order,
     OrderStatus,
-    Page,
     VersionedCatalogue,
 )
 
 
 class MemoryStorage(Storage):
-    """Dictionaries behind the storage contract; every storage has its own."""
+    """Dictionaries behind the Storage interface; every instance has its own."""
 
     backend = "memory"
 
@@ -180,7 +180,7 @@ class MemoryStorage(Storage):
         return order
 
     async def list_orders(
-        self, user_id: str, *, limit: int, after: Page | None = None
+        self, user_id: str, *, limit: int, after: Cursor | None = None
     ) -> list[Order]:
         oldest_first = self._orders_by_user.get(user_id, [])
         end = bisect_left(oldest_first, (after.created_at, after.id)) if after else None

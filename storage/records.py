@@ -136,8 +136,8 @@ class CouponLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Where a listing goes on: right behind this order, newest first."""
+class Cursor:
+    """A position in a listing of orders, newest first: the next page begins behind this order."""
 
     created_at: datetime
     id: UUID

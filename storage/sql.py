@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from storage.base import Approve, Storage, Watch
 from storage.batches import Batcher, together_or_alone
+from storage.catalogue_load import CodeReader, CodesFailed, Load, normalized, unapproved, unwatched
 from storage.errors import StorageError
-from storage.loads import CodeReader, CodesFailed, Load, normalized, unapproved, unwatched
-from storage.placing import NO_LIMITS, NewOrder
+from storage.order_rules import NO_LIMITS, NewOrder
 from storage.records import Catalogue, CouponLimits, IdempotencyKey, LoadReport, Order
 
 

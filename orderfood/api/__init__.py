@@ -1,1 +1,1 @@
-"""The contract over HTTP."""
+"""The HTTP API: router, endpoints, and the OpenAPI document that describes them."""

@@ -1,4 +1,4 @@
-"""What endpoints answer with, and how it becomes the bytes of a head: pure functions."""
+"""Answers of endpoints, and how they are encoded as HTTP heads: pure functions."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Answer(NamedTuple):
     headers: Headers = JSON_HEADERS
     more: Fields = ()
     reason: str | None = None
-    """Why the request is not answered as it wished: a fixed word, for logs, metrics and spans."""
+    """The reason of a failure: a fixed word, for logs, metrics and spans."""
     streamed: int | None = None
-    """Bytes of a body that was sent already, piece by piece, as a page's is."""
+    """Bytes of a body that was already streamed, as a page's is; None for an answer that is not."""
 
     @property
     def length(self) -> int:
@@ -44,12 +44,12 @@ class Answer(NamedTuple):
 
 
 def json_answer(value: object, status: int = 200) -> Answer:
-    """An answer with a JSON body that nobody keeps."""
+    """An answer with a JSON body that is not cached (Cache-Control: no-store)."""
     return Answer(encode_json(value), status)
 
 
 def encoded_answer(item: Encoded, request_headers: Mapping[str, str]) -> Answer:
-    """A body that is ready to send in the coding that the client wants, or 304 where it has it."""
+    """An encoded body in the coding that the client accepts, or 304 when its ETag matches."""
     if item.gzipped is not None:
         item = negotiated(item, request_headers.get("accept-encoding"))
     known = request_headers.get("if-none-match")
@@ -81,7 +81,7 @@ _Shared = tuple[int, tuple[str, ...], str | None]
 
 
 def _shared_head(headers: Headers, key: _Shared) -> bytes:
-    """What the answers of one kind have in common, which is made once."""
+    """The part of the head that equal answers share; built once and cached in ``headers``."""
     status, origins, origin = key
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
     fields = (*headers.fields, *browser_headers(origins, origin))
@@ -91,7 +91,7 @@ def _shared_head(headers: Headers, key: _Shared) -> bytes:
 
 
 def browser_headers(origins: tuple[str, ...], origin: str | None) -> Fields:
-    """What every answer carries: who may read it in a browser, and that its type is no guess.
+    """The CORS headers of every answer, and nosniff.
     ``origin`` is None unless it is one of ``origins``."""
     headers = [("X-Content-Type-Options", "nosniff")]
     if origins == ("*",):
@@ -111,8 +111,8 @@ _ids: list[str] = []
 
 
 def request_id_of(sent: str | None) -> str:
-    """The client's name for its request if it is 1 to 128 visible ASCII characters, else a new
-    one of 128 random bits."""
+    """X-Request-ID as sent if it is 1 to 128 visible ASCII characters, else a new id of 128 random
+    bits."""
     if sent is not None and _VISIBLE.fullmatch(sent):
         return sent
     if not _ids:

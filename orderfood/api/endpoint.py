@@ -1,8 +1,8 @@
 """A request's way from its head to its answer, on either HTTP server.
 
-Each request is one :class:`Handling`: a delegate of Tornado's that judges the head, has the route's
-endpoint answer, and surrounds both with what every request gets: an id, a line in the log, its
-metrics, a span, and a place among those in flight.
+Each request has one :class:`RequestDelegate` (Tornado's HTTPMessageDelegate): it checks the head,
+calls the route's endpoint, and gives every request its id, a line in the access log, its metrics,
+a span, and a place among the requests in flight.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from orderfood.api.head import (
     announced_length,
     authenticate,
     body_follows,
-    braked,
+    check_head,
     check_host,
     client_waits,
-    judge_head,
+    throttled,
 )
 from orderfood.api.pages import NoPages, PageExchange
 from orderfood.api.request import Request, Target
@@ -56,7 +56,8 @@ OTHER = "OTHER"
 
 
 class Api(HTTPServerConnectionDelegate):
-    """The front door: hands each request to its route, or to the application of the pages."""
+    """Tornado's application: makes a RequestDelegate for each request. ``pages`` answers the routes
+    of HTML pages."""
 
     def __init__(
         self,
@@ -73,14 +74,14 @@ class Api(HTTPServerConnectionDelegate):
     def start_request(  # type: ignore[override]  # both servers have exchanges
         self, server_conn: object, request_conn: Exchange
     ) -> HTTPMessageDelegate:
-        return Handling(self, request_conn)
+        return RequestDelegate(self, request_conn)
 
     def target_of(
         self, start_line: RequestStartLine, headers: HTTPHeaders, exchange: Exchange
     ) -> Target:
-        """What a request asks for; found once where its head comes again. Raises HTTPInputError for
-        a Host that is none."""
-        if isinstance(headers, RequestHeaders) and headers.comes_again:
+        """The routing result of a request line, cached with a head that the server caches. Raises
+        HTTPInputError when Host is not valid."""
+        if isinstance(headers, RequestHeaders) and headers.is_cached:
             known: tuple[Api, Target] | None = headers.target
             if known is None or known[0] is not self:
                 check_host(start_line, headers, exchange)
@@ -99,11 +100,11 @@ class Api(HTTPServerConnectionDelegate):
         return Target(method, path, query, version, kind, resource, route, parameters)
 
     def on_close(self, server_conn: object) -> None:
-        """Does nothing: a connection holds nothing beside its requests."""
+        """Does nothing: there is no state per connection."""
 
 
-class Handling(HTTPMessageDelegate):
-    """One request on its way."""
+class RequestDelegate(HTTPMessageDelegate):
+    """Handles one request: from its head to its answer and its end."""
 
     # until something else is known; in the class, for most requests are answered before that
     _request: Request
@@ -111,9 +112,9 @@ class Handling(HTTPMessageDelegate):
     _body = b""
     _received = 0
     _body_came: asyncio.Future[None] | None = None
-    """Ends when the body has come, or never will; None where all is waited for first."""
+    """Done when the body has come, or never will; None where the request came whole."""
     _answer: Answer | None = None
-    """What was sent."""
+    """The answer that was sent; None before that."""
     _whole = False
     _ended = True
     _span: RequestSpan | None = None
@@ -141,9 +142,9 @@ class Handling(HTTPMessageDelegate):
         if self._exchange.is_whole(MAX_KEPT_BODY):
             return None
         loop = asyncio.get_running_loop()
-        self._body_came, judged = loop.create_future(), loop.create_future()
-        _start(self._handle_in_parts(request, judged))
-        return judged
+        self._body_came, head_checked = loop.create_future(), loop.create_future()
+        _start(self._handle_in_parts(request, head_checked))
+        return head_checked
 
     def _begin(self, request: Request) -> None:
         context = self._api.context
@@ -175,7 +176,7 @@ class Handling(HTTPMessageDelegate):
             self._end(request, self._answer)
         elif self._body_came is not None:
             self._body_came.set_result(None)
-        elif not self._is_shown(request):
+        elif not self._answered_from_catalogue(request):
             _start(self._handle(request))
 
     def on_connection_close(self) -> None:
@@ -186,64 +187,65 @@ class Handling(HTTPMessageDelegate):
     # --- from the head to the answer ---
 
     async def _handle(self, request: Request) -> None:
-        """Answers a request that is whole."""
+        """Answers a request whose body has been received."""
         logged_request_id.set(request.id)
         begin_request()
-        self._send(request, await self._judge_and_answer(request))
+        self._send(request, await self._check_and_answer(request))
 
-    def _is_shown(self, request: Request) -> bool:
-        """Whether it was answered at once, without a task: there is nothing to judge, and nothing
-        to wait for."""
+    def _answered_from_catalogue(self, request: Request) -> bool:
+        """Answers without a task when the route has a catalogue endpoint, the snapshot is fresh and
+        there is no rate limit to count; returns whether it did."""
         route, context = request.target.route, request.context
-        if route is None or route.shows is None or context.limiter is not None:
+        if route is None or route.catalogue_endpoint is None or context.limiter is not None:
             return False
         snapshot = context.shop.catalogue.fresh
         if snapshot is None or self._span is not None:
             return False
         try:
-            answer = route.shows(request, snapshot)
+            answer = route.catalogue_endpoint(request, snapshot)
         except Exception as error:
             answer = self._failure(request, error)
         self._send(request, answer)
         return True
 
-    async def _judge_and_answer(self, request: Request) -> Answer:
+    async def _check_and_answer(self, request: Request) -> Answer:
         request.body = self._body
         try:
-            return await self._answer_by(await judge_head(request), request)
+            return await self._answer_by(await check_head(request), request)
         except Exception as error:
             return self._failure(request, error)
 
     async def _answer_by(self, route: Route, request: Request) -> Answer:
         if route.endpoint is not None:
             return await route.endpoint(request)
-        if route.shows is not None:
-            return route.shows(request, await request.shop.catalogue.get())
+        if route.catalogue_endpoint is not None:
+            return route.catalogue_endpoint(request, await request.shop.catalogue.get())
         return await PageExchange(self._exchange, request).answered_by(self._api.pages)
 
-    async def _handle_in_parts(self, request: Request, judged: asyncio.Future[None]) -> None:
-        """Judges the head first, so that what is refused need not be sent, and answers when the
-        body has come: by the key as it stands then, for it may have expired meanwhile."""
+    async def _handle_in_parts(self, request: Request, head_checked: asyncio.Future[None]) -> None:
+        """Checks the head first, so that the body of a refused request need not be sent, and
+        answers when the body has come. ``head_checked`` ends when the server may go on reading. The
+        key is checked again then, for it may have expired meanwhile."""
         logged_request_id.set(request.id)
         begin_request()
         try:
-            route = await judge_head(request)
+            route = await check_head(request)
         except Exception as error:
             answer = self._failure(request, error)
             if body_follows(request):
                 self._refuse(request, answer)
-                judged.set_result(None)
+                head_checked.set_result(None)
             else:
-                await self._wait_for_body(judged)
+                await self._wait_for_body(head_checked)
                 self._send(request, answer)
             return
-        await self._wait_for_body(judged)
+        await self._wait_for_body(head_checked)
         if not self._ended and self._answer is None:
             self._send(request, await self._answer_late(route, request))
 
-    async def _wait_for_body(self, judged: asyncio.Future[None]) -> None:
+    async def _wait_for_body(self, head_checked: asyncio.Future[None]) -> None:
         assert self._body_came is not None
-        judged.set_result(None)
+        head_checked.set_result(None)
         await self._body_came
 
     async def _answer_late(self, route: Route, request: Request) -> Answer:
@@ -256,17 +258,17 @@ class Handling(HTTPMessageDelegate):
             return self._failure(request, error)
 
     def _failure(self, request: Request, error: Exception) -> Answer:
-        told = braked(request, error)
-        log_failure(told, request.id, request.resource.label)
-        answer = failure_answer(told, request.id)
+        answered = throttled(request, error)
+        log_failure(answered, request.id, request.resource.label)
+        answer = failure_answer(answered, request.id)
         if self._span is not None and answer.status >= 500:
-            self._span.fail(told)
+            self._span.fail(answered)
         return answer
 
     def _refuse(self, request: Request, answer: Answer) -> None:
-        """Answers before the body has come. One that is still to come is thrown away as it comes: a
-        small one to its end, so that the connection can be kept, of others what comes in a
-        moment."""
+        """Answers before the body has come. A body that is still to come is discarded: a small one
+        to its end, so that the connection can be kept alive; of a large one what comes during the
+        lingering close."""
         self._body = b""
         if self._ended:  # the client has left meanwhile
             return
@@ -278,7 +280,7 @@ class Handling(HTTPMessageDelegate):
             self._write(request, answer, finish=False)
         else:
             self._write(request, answer, close=True, finish=False)
-            self._exchange.linger()
+            self._exchange.lingering_close()
             self._end(request, answer)
 
     # --- the answer ---
@@ -304,7 +306,7 @@ class Handling(HTTPMessageDelegate):
         self._exchange.send(head, body, close=close, finish=finish)
 
     def _end(self, request: Request, answer: Answer) -> None:
-        """Tells how the request has ended: once for each that began."""
+        """Reports the end of the request to observer and span: once for each that began."""
         self._ended = True
         if self._body_came is not None and not self._body_came.done():
             self._body_came.set_result(None)
@@ -330,7 +332,8 @@ class Handling(HTTPMessageDelegate):
 
 
 _CLIENT_CLOSED = Answer(b"", 499)
-"""Stands, in logs, metrics and spans, for the answer to a client that left before it had asked."""
+"""Recorded in logs, metrics and spans for a client that closed the connection before its request
+was complete (nginx's status 499)."""
 
 
 def _path_of(target: str) -> str:
@@ -349,11 +352,11 @@ def _start(work: Coroutine[Any, Any, None]) -> None:
 
 
 _running: set[asyncio.Task[None]] = set()
-"""The loop itself knows its tasks only weakly."""
+"""Strong references: the event loop holds its tasks only weakly."""
 
 
 def _finished(task: asyncio.Task[None]) -> None:
-    """Has a defect outside all that is caught be logged."""
+    """Raises what the task raised, so that the loop's exception handler logs it."""
     _running.discard(task)
     if not task.cancelled():
         task.result()

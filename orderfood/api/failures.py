@@ -1,4 +1,4 @@
-"""The one table from what went wrong to an answer."""
+"""The one table from an exception to its HTTP answer."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import NamedTuple
 from orderfood.api.answers import JSON_HEADERS, Answer
 from orderfood.api.wire import encode_json, error_json, quote_json
 from orderfood.server.bodies import Fields
-from orderfood.shop import errors
-from orderfood.shop.errors import Refusal, TooManyRequests
+from orderfood.shop import refusals
+from orderfood.shop.refusals import Refusal, TooManyRequests
 from storage import errors as stored
 
 logger = logging.getLogger(__name__)
@@ -22,10 +22,10 @@ RETRY_AFTER = "1"
 """Seconds after which a client may try again what was answered with 503 or 409."""
 
 WARN_SECONDS = 5.0
-"""How often the same failure of the store is logged."""
+"""Seconds between two log lines of the same failure of the store."""
 
 MAX_WARNED = 100
-"""How many different failures are remembered for that."""
+"""How many different failures are told apart for that."""
 
 
 class NotFound(Exception):
@@ -45,8 +45,8 @@ class BodyTooLarge(Exception):
 
 
 class Failure(NamedTuple):
-    """How one kind of error is answered. Where ``reason`` and ``message`` are None the error says
-    them itself; never a driver's or a parser's own text."""
+    """Status, reason and message of one kind of error. Where ``reason`` and ``message`` are None
+    the Refusal has them. A driver's or a parser's own text is never sent."""
 
     status: int
     reason: str | None = None
@@ -57,14 +57,14 @@ FAILURES: dict[type[BaseException], Failure] = {
     NotFound: Failure(404, "not_found", "not found"),
     MethodNotAllowed: Failure(405, "method", "this method is not allowed here"),
     BodyTooLarge: Failure(413, "body_size", f"the body is over {MAX_BODY} bytes"),
-    errors.KeyMissing: Failure(401),
-    errors.KeyRefused: Failure(403),
-    errors.InvalidRequest: Failure(400),
-    errors.UnsupportedMedia: Failure(415),
-    errors.Unprocessable: Failure(422),
-    errors.PriceChanged: Failure(409),
-    errors.StillInProgress: Failure(409),
-    errors.TooManyRequests: Failure(429),
+    refusals.KeyMissing: Failure(401),
+    refusals.KeyRefused: Failure(403),
+    refusals.InvalidRequest: Failure(400),
+    refusals.UnsupportedMedia: Failure(415),
+    refusals.Unprocessable: Failure(422),
+    refusals.PriceChanged: Failure(409),
+    refusals.StillInProgress: Failure(409),
+    refusals.TooManyRequests: Failure(429),
     stored.OrderNotFound: Failure(404, "no_such_order", "no such order"),
     stored.IdempotencyConflict: Failure(
         422, "idempotency_conflict", "this Idempotency-Key was used with another request"
@@ -76,16 +76,16 @@ FAILURES: dict[type[BaseException], Failure] = {
     stored.StorageError: Failure(503, "store", "the store does not answer; try again"),
     Exception: Failure(500, "defect", "internal error"),
 }
-"""The nearest base class counts, for all three."""
+"""The first class in the error's MRO that has a row counts."""
 
 
 def failure_of(error: BaseException) -> Failure:
-    """The row of an error."""
+    """The row of the table for this error."""
     return next(FAILURES[kind] for kind in type(error).__mro__ if kind in FAILURES)
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a request is not answered as it wished: a fixed word, for logs, metrics and spans."""
+    """The reason of a failure: a fixed word, for logs, metrics and spans."""
     if isinstance(error, Refusal):
         return error.reason
     return failure_of(error).reason or "defect"
@@ -95,10 +95,10 @@ def failure_answer(error: BaseException, request_id: str) -> Answer:
     """The answer to a request that failed with ``error``. The body has the one shape of every
     error."""
     status, _, message = failure_of(error)
-    told = error.message if isinstance(error, Refusal) else message
+    text = error.message if isinstance(error, Refusal) else message
     details = error.errors if isinstance(error, Refusal) else ()
-    body = error_json(status, told or "", request_id, details)
-    if isinstance(error, errors.PriceChanged):
+    body = error_json(status, text or "", request_id, details)
+    if isinstance(error, refusals.PriceChanged):
         body["quote"] = quote_json(error.lines, error.coupon_code, error.prices)
     headers = _headers_of(error, status)
     return Answer(encode_json(body), status, JSON_HEADERS, headers, reason_of(error))
@@ -107,7 +107,7 @@ def failure_answer(error: BaseException, request_id: str) -> Answer:
 def _headers_of(error: BaseException, status: int) -> Fields:
     if isinstance(error, TooManyRequests):
         return (("Retry-After", str(error.retry_after)),)
-    if status == 503 or isinstance(error, errors.StillInProgress):
+    if status == 503 or isinstance(error, refusals.StillInProgress):
         return (("Retry-After", RETRY_AFTER),)
     if status == 401:
         return (("WWW-Authenticate", 'ApiKey realm="orderfood"'),)
@@ -118,14 +118,14 @@ def _headers_of(error: BaseException, status: int) -> Fields:
 
 def is_guess(error: BaseException) -> bool:
     """Whether it is the refusal of a key or a coupon that does not exist."""
-    if isinstance(error, errors.KeyRefused):
+    if isinstance(error, refusals.KeyRefused):
         return error.reason == "wrong_key"
-    return isinstance(error, errors.UnknownCoupon)
+    return isinstance(error, refusals.UnknownCoupon)
 
 
 def log_failure(error: BaseException, request_id: str, label: str) -> None:
-    """Logs a defect, and once in a while why the store fails: the client is not told, and each of
-    many requests would say the same. Whatever else is the client's own affair."""
+    """Logs a defect (500) with its traceback, and a failure of the store (503) at most once in
+    WARN_SECONDS for equal texts. A client's own errors are not logged here."""
     status = failure_of(error).status
     if status == 500:
         fields = {"request_id": request_id, "route": label}

@@ -1,6 +1,6 @@
-"""What is judged of a request before its body has come.
+"""Checks of a request's head, before its body has come.
 
-The order is the contract's: rate of who has no good key (429), route and method (404, 405), key
+The order is part of the API: rate of who has no good key (429), route and method (404, 405), key
 (401, 403), rate (429), media type (415), announced size (413), Idempotency-Key (400).
 """
 
@@ -16,32 +16,32 @@ from orderfood.api.ratelimit import RateLimiter
 from orderfood.api.request import Request
 from orderfood.api.routing import EVERYTHING, UNKNOWN, Route
 from orderfood.observe.addresses import client_address
+from orderfood.server.bounded_cache import bounded_cache
 from orderfood.server.exchange import Exchange
-from orderfood.server.remembered import remembered
 from orderfood.shop import orders as shop_orders
-from orderfood.shop.errors import FieldError, InvalidRequest, TooManyRequests
+from orderfood.shop.refusals import FieldError, InvalidRequest, TooManyRequests
 
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 
 
 def check_host(start_line: RequestStartLine, headers: HTTPHeaders, exchange: Exchange) -> None:
-    """Judges Host (RFC 9112, 3.2). Raises HTTPInputError."""
+    """Validates Host (RFC 9112, 3.2). Raises HTTPInputError."""
     if not _is_certainly_good(headers.get("Host") or ""):
         path = start_line.path.partition("?")[0]
-        HTTPServerRequest(  # as Tornado judges it
+        HTTPServerRequest(  # raises what Tornado raises
             connection=exchange, start_line=start_line._replace(path=path), headers=headers
         )
 
 
-@remembered
+@bounded_cache
 def _is_certainly_good(host: str) -> bool:
     return bool(_HOST.fullmatch(host))
 
 
-async def judge_head(request: Request) -> Route:
-    """The route of a request that may go on; sets its user and its allowance. Raises NotFound,
-    MethodNotAllowed, BodyTooLarge, Refusal."""
+async def check_head(request: Request) -> Route:
+    """Runs all checks and returns the route; sets the request's user and allowance. Raises
+    NotFound, MethodNotAllowed, BodyTooLarge, Refusal."""
     limiter = request.context.limiter
     if limiter is not None and request.resource.limited:
         await _count(request, limiter)
@@ -64,15 +64,16 @@ def _route_of(request: Request) -> Route:
 
 
 async def authenticate(request: Request, scope: str) -> None:
-    """Sets the user, as the key stands now. Raises KeyMissing, KeyRefused."""
+    """Sets the request's user by its key. Raises KeyMissing, KeyRefused."""
     request.user = await shop_orders.authenticate(request.shop, request.key, scope)
 
 
 async def _count(request: Request, limiter: RateLimiter) -> None:
-    """Counts for a key that is good, else for an address, which is refused at once: whatever it
-    asked for would tell it how to go on. A preflight, which comes without a key, only looks."""
+    """Counts the request for its valid key, else for its address. An address over the limit is
+    refused before anything else is checked, so that it learns nothing. A preflight, which has no
+    key, is not counted. Raises TooManyRequests."""
     if _is_preflight(request):
-        request.allowance = limiter.look(address_of(request))
+        request.allowance = limiter.peek(address_of(request))
         return
     key = request.key
     if key and await shop_orders.is_good_key(request.shop, key):
@@ -83,7 +84,7 @@ async def _count(request: Request, limiter: RateLimiter) -> None:
 
 
 def _is_preflight(request: Request) -> bool:
-    """Whether it is a browser's question before the request."""
+    """Whether this is a CORS preflight."""
     return request.method == "OPTIONS" and "OPTIONS" in request.resource.routes
 
 
@@ -94,7 +95,7 @@ def _check_allowance(request: Request) -> None:
 
 
 def address_of(request: Request) -> str:
-    """Whose address counts: the client's, behind proxies that are trusted."""
+    """The client's address: the peer's, or behind trusted proxies what they forward."""
     headers = request.headers
     trusted = request.context.settings.trusted_proxies
     return client_address(
@@ -102,8 +103,9 @@ def address_of(request: Request) -> str:
     )
 
 
-def braked(request: Request, error: BaseException) -> BaseException:
-    """The error that a guess is answered with: another one when its address has made many."""
+def throttled(request: Request, error: BaseException) -> BaseException:
+    """The error to answer with: TooManyRequests when ``error`` refuses a guess and its address is
+    over ABUSE_LIMIT, else ``error`` itself. Counts the guess."""
     guesses = request.context.guesses
     if guesses is None or not is_guess(error):
         return error
@@ -128,7 +130,7 @@ def _check_idempotency_key(key: str | None) -> None:
 
 
 def announced_length(request: Request) -> int:
-    """Bytes of the body as Content-Length has them, which the server has judged; 0 where it is
+    """Bytes of the body by Content-Length, which the server has validated; 0 where it is
     chunked."""
     return int(request.headers.get("content-length") or 0)
 
@@ -139,6 +141,6 @@ def body_follows(request: Request) -> bool:
 
 
 def client_waits(request: Request) -> bool:
-    """Whether the client holds its body back until it is asked for it (RFC 9110, 10.1.1)."""
+    """Whether the client waits for 100 Continue before it sends its body (RFC 9110, 10.1.1)."""
     expects = request.headers.get("expect", "").lower() == "100-continue"
     return expects and request.target.version == "HTTP/1.1"

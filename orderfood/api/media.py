@@ -1,18 +1,18 @@
-"""Which bodies are taken: JSON in UTF-8, as it is."""
+"""Checks of Content-Type and Content-Encoding: JSON in UTF-8, not compressed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orderfood.server.remembered import remembered
-from orderfood.shop.errors import UnsupportedMedia
+from orderfood.server.bounded_cache import bounded_cache
+from orderfood.shop.refusals import UnsupportedMedia
 
 _CHARSETS = ("utf-8", "utf8")
 
 
 def check_media(headers: Mapping[str, str], *, takes_body: bool) -> None:
-    """Judges Content-Type, its charset and Content-Encoding; the former two where the body is
-    looked at. A header that came twice counts once if its values are equal. Raises
+    """Checks Content-Type, its charset and Content-Encoding; the former two only if ``takes_body``.
+    A header that came twice counts once if its values are equal. Raises
     UnsupportedMedia, which says which of the three it is."""
     fault = _fault_of(headers.get("content-type") or "") if takes_body else None
     if fault is not None:
@@ -22,7 +22,7 @@ def check_media(headers: Mapping[str, str], *, takes_body: bool) -> None:
         raise UnsupportedMedia("the Content-Encoding must be identity or absent")
 
 
-@remembered
+@bounded_cache
 def _fault_of(content_type: str) -> str | None:
     values = _values(content_type) - {""}
     if not values:

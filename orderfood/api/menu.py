@@ -1,4 +1,4 @@
-"""The menu, made ready to send once for each version of the catalogue."""
+"""Endpoints of the menu, which is encoded once for each version of the catalogue."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from orderfood.api.failures import NotFound
 from orderfood.api.request import Request
 from orderfood.api.wire import JSON_TYPE, encode_product, encode_product_list
 from orderfood.server.bodies import Encoded, encode_bytes
-from orderfood.shop.catalogue import Snapshot, portions
-from orderfood.shop.errors import FieldError, InvalidRequest
+from orderfood.shop.catalogue import Snapshot, batches
 from orderfood.shop.pricing import parse_product_id
+from orderfood.shop.refusals import FieldError, InvalidRequest
 from storage.records import Product
 
 
 @dataclass(frozen=True, slots=True)
 class Menu:
-    """The products of one version as bodies."""
+    """The encoded products of one version."""
 
     all: Encoded
     one: dict[str, Encoded] = field(default_factory=dict)
-    """Those that were asked for, by id."""
+    """Single products, by id, encoded when first asked for."""
 
 
-async def show(products: Sequence[Product]) -> Menu:
-    """The menu of these products. It is encoded in portions, between which requests are answered,
-    and compressed on a thread, where that does without Python."""
-    pieces = [encode_product_list(portion) async for portion in portions(products)]
+async def render(products: Sequence[Product]) -> Menu:
+    """The encoded menu of these products. It is encoded in batches, between which the event loop
+    runs, and compressed on a thread, for gzip releases the GIL."""
+    pieces = [encode_product_list(batch) async for batch in batches(products)]
     body = b"[" + b",".join(pieces) + b"]"
     return Menu(await asyncio.to_thread(encode_bytes, body, JSON_TYPE))
 
 
 def list_products(request: Request, snapshot: Snapshot) -> Answer:
-    """All products, by their ids."""
-    menu: Menu = snapshot.shown
+    """GET /api/product: all products, ordered by id."""
+    menu: Menu = snapshot.rendered
     return encoded_answer(menu.all, request.headers)
 
 
 def get_product(request: Request, snapshot: Snapshot) -> Answer:
-    """One product. Raises InvalidRequest, NotFound."""
+    """GET /api/product/{productId}: one product. Raises InvalidRequest, NotFound."""
     product_id = parse_product_id(request.parameters["productId"])
     if product_id is None:
         error = FieldError("productId", "must be a canonical decimal int64")
@@ -50,7 +50,7 @@ def get_product(request: Request, snapshot: Snapshot) -> Answer:
 
 
 def _encoded(snapshot: Snapshot, id_: str) -> Encoded:
-    menu: Menu = snapshot.shown
+    menu: Menu = snapshot.rendered
     found = menu.one.get(id_)
     if found is None:
         if id_ not in snapshot.products:

@@ -1,4 +1,4 @@
-"""What operators, browsers and machines ask of the server itself."""
+"""Endpoints about the server itself: OPTIONS, OpenAPI document, probes, metrics."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NO_HEADERS = Headers(())
 
 
 async def options(request: Request) -> Answer:
-    """The answer to a preflight, and to OPTIONS in general."""
+    """The answer to OPTIONS, a CORS preflight among them: the allowed methods and headers."""
     methods = ", ".join(request.resource.methods if request.resource.label != EVERYTHING else ALL)
     return Answer(
         b"",
@@ -44,14 +44,14 @@ async def options(request: Request) -> Answer:
     )
 
 
-async def get_contract(request: Request) -> Answer:
-    """The contract, for machines."""
-    return encoded_answer(contract(), request.headers)
+async def get_openapi(request: Request) -> Answer:
+    """The OpenAPI document as JSON."""
+    return encoded_answer(openapi_document(), request.headers)
 
 
 @cache
-def contract() -> Encoded:
-    """openapi.yaml as JSON."""
+def openapi_document() -> Encoded:
+    """openapi.yaml as an encoded JSON body; read and parsed once."""
     import yaml  # slow to import, and needed only when somebody asks
 
     text = files("orderfood.api").joinpath("openapi.yaml").read_text(encoding="utf-8")
@@ -60,12 +60,12 @@ def contract() -> Encoded:
 
 
 async def get_health(request: Request) -> Answer:
-    """Whether the process lives."""
+    """The liveness probe: 200 as long as the process answers."""
     return json_answer({"status": "healthy"})
 
 
 async def get_ready(request: Request) -> Answer:
-    """Whether requests should be sent here."""
+    """The readiness probe: 200, or 503 with the reason why no requests should be sent here."""
     reason = await not_ready(request.context)
     if reason is None:
         return json_answer({"status": "ready", **degraded(request.context)})
@@ -74,7 +74,7 @@ async def get_ready(request: Request) -> Answer:
 
 
 async def get_metrics(request: Request) -> Answer:
-    """What was counted, for Prometheus. Raises NotFound where nobody counts."""
+    """The metrics in Prometheus' text format. Raises NotFound when metrics are switched off."""
     metrics = request.context.metrics
     if metrics is None:
         raise NotFound
@@ -83,7 +83,7 @@ async def get_metrics(request: Request) -> Answer:
 
 
 async def not_ready(context: Context) -> str | None:
-    """Why no requests should be sent here; None when they should."""
+    """Why this server is not ready; None when it is."""
     if context.traffic.draining:
         return "the server is draining"
     return await context.readiness.get(lambda: _probe(context))
@@ -103,7 +103,8 @@ async def _probe(context: Context) -> str | None:
 
 
 def degraded(context: Context) -> dict[str, str]:
-    """What keeps orders from being stored while reads work. Such a server stays ready: taken out of
-    its Service it would serve nobody, and no other one fares better."""
-    obstacle = context.watch and context.watch.obstacle
+    """The member ``degraded`` of the readiness answer: the obstacle that keeps orders from being
+    stored while reads work; empty without one. Such a server stays ready, because every replica
+    shares the obstacle and the menu can still be read."""
+    obstacle = context.order_health and context.order_health.obstacle
     return {"degraded": obstacle.value} if obstacle else {}

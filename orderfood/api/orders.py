@@ -1,4 +1,4 @@
-"""Orders: placing, quoting, reading and cancelling one's own."""
+"""Endpoints of orders: place, quote, list, get, cancel."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ from orderfood.api.answers import Answer, json_answer
 from orderfood.api.request import Request
 from orderfood.api.wire import fingerprint, order_json, parse_basket, parse_order, quote_json
 from orderfood.shop import orders as shop_orders
-from orderfood.shop.errors import FieldError, InvalidRequest
-from orderfood.shop.orders import Once
-from storage.records import Page
+from orderfood.shop.orders import IdempotentRequest
+from orderfood.shop.refusals import FieldError, InvalidRequest
+from storage.records import Cursor
 
 MOST_ON_A_PAGE = 100
 USUAL_ON_A_PAGE = 20
 
 
 async def place(request: Request) -> Answer:
-    """Places an order, once for each Idempotency-Key."""
+    """POST /api/order: places an order, once for each Idempotency-Key."""
     basket, total = parse_order(_json_of(request))
     key = request.headers.get("idempotency-key")
-    once = None if key is None else Once(key, fingerprint(basket))
-    order = await shop_orders.place_order(request.shop, request.known_user, basket, once, total)
+    idempotent = None if key is None else IdempotentRequest(key, fingerprint(basket))
+    order = await shop_orders.place_order(
+        request.shop, request.known_user, basket, idempotent, total
+    )
     return json_answer(order_json(order))
 
 
 async def quote(request: Request) -> Answer:
-    """What a basket would cost; nothing is stored."""
+    """POST /api/order/quote: what a basket would cost; nothing is stored."""
     basket = parse_basket(_json_of(request))
     quoted = await shop_orders.quote_for(request.shop, request.known_user, basket)
     code = quoted.coupon.code if quoted.coupon else None
@@ -39,7 +41,7 @@ async def quote(request: Request) -> Answer:
 
 
 async def list_own(request: Request) -> Answer:
-    """A page of the user's own orders, newest first."""
+    """GET /api/order: a page of the user's own orders, newest first, and the next cursor."""
     limit = parse_limit(request.query_values("limit"))
     cursor = only_value("cursor", request.query_values("cursor"))
     after = None if cursor is None else decode_cursor(cursor)
@@ -51,7 +53,7 @@ async def list_own(request: Request) -> Answer:
 
 
 async def get_own(request: Request) -> Answer:
-    """One of the user's own orders."""
+    """GET /api/order/{orderId}: one of the user's own orders."""
     order_id = request.parameters["orderId"]
     return json_answer(
         order_json(await shop_orders.get_order(request.shop, request.known_user, order_id))
@@ -59,7 +61,7 @@ async def get_own(request: Request) -> Answer:
 
 
 async def cancel_own(request: Request) -> Answer:
-    """Takes an order back."""
+    """POST /api/order/{orderId}/cancel: cancels one of the user's own orders."""
     order_id = request.parameters["orderId"]
     return json_answer(
         order_json(await shop_orders.cancel_order(request.shop, request.known_user, order_id))
@@ -95,20 +97,20 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def encode_cursor(page: Page) -> str:
-    """A place in a listing as an opaque text for a URL."""
-    microseconds = (page.created_at - _EPOCH) // _MICROSECOND
-    return base64.urlsafe_b64encode(_CURSOR.pack(microseconds, page.id.bytes)).decode()
+def encode_cursor(cursor: Cursor) -> str:
+    """A cursor as an opaque text for a URL: base64 of its time and its id."""
+    microseconds = (cursor.created_at - _EPOCH) // _MICROSECOND
+    return base64.urlsafe_b64encode(_CURSOR.pack(microseconds, cursor.id.bytes)).decode()
 
 
-def decode_cursor(cursor: str) -> Page:
-    """The place that a cursor stands for. Raises InvalidRequest."""
+def decode_cursor(text: str) -> Cursor:
+    """The cursor that encode_cursor made this text of. Raises InvalidRequest for any other text."""
     try:
-        packed = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
+        packed = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
         microseconds, id_ = _CURSOR.unpack(packed)
         if microseconds < 0:
             raise ValueError("before the first order")
-        return Page(_EPOCH + microseconds * _MICROSECOND, uuid.UUID(bytes=id_))
+        return Cursor(_EPOCH + microseconds * _MICROSECOND, uuid.UUID(bytes=id_))
     except (ValueError, struct.error, OverflowError):
         error = FieldError("cursor", "is none that was given out")
         raise InvalidRequest("cursor", "the cursor is not valid", (error,)) from None

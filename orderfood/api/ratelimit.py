@@ -1,4 +1,4 @@
-"""How many requests a client may send: counted in memory, per process, in fixed windows.
+"""Rate limits by client: fixed windows, counted in memory, per process.
 
 The library `limits` reads the setting; its own counters go by the wall clock, which may be set back
 while they count, and have no bound.
@@ -69,7 +69,7 @@ class RateLimiter:
         window.count += 1
         return self._allowance(window, window.count <= self._limit, now)
 
-    def look(self, client: str) -> Allowance:
+    def peek(self, client: str) -> Allowance:
         """What is left to this client, without counting anything."""
         now = self._clock()
         self._forget_ended(now)

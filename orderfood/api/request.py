@@ -1,4 +1,4 @@
-"""What an endpoint gets to see of a request."""
+"""The request as endpoints see it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 class Target(NamedTuple):
-    """What a request's first line asks for. Requests with the same line have the same one."""
+    """The routing result of a request line; shared by requests with an equal line."""
 
     method: str
-    """OTHER for what is no method that HTTP knows."""
+    """OTHER for a method that is none of METHODS."""
     path: str
     query: str
     version: str
     """HTTP/1.1 or HTTP/1.0."""
     kind: RequestKind
-    """What it is counted by."""
+    """The labels of its metrics."""
     resource: Resource
     route: Route | None
     """None where there is none for this method."""
     parameters: Mapping[str, str]
-    """What stands in the path, by the template's names."""
+    """The path parameters, by the template's names."""
 
 
 class Request:
@@ -40,9 +40,9 @@ class Request:
 
     body = b""
     user: User | None = None
-    """Whose key it came with; known where the route needs one."""
+    """The user whose key was sent; set where the route has a scope."""
     allowance: Allowance | None = None
-    """What the rate limit leaves to this client, once it has been asked."""
+    """What the rate limit leaves to this client; None when it was not counted."""
 
     def __init__(
         self, context: Context, target: Target, headers: Mapping[str, str], id_: str, peer: str
@@ -52,33 +52,33 @@ class Request:
         self.target = target
         self.headers = headers
         self.id = id_
-        """The client's name for this request if it is a good one, else a new one."""
+        """X-Request-ID as the client sent it if it is valid, else a new id."""
         self.peer = peer
         """The address of the other end of the connection."""
 
     @property
     def method(self) -> str:
-        """The method; OTHER for what is none that HTTP knows."""
+        """The method; OTHER for one that is none of METHODS."""
         return self.target.method
 
     @property
     def resource(self) -> Resource:
-        """What is at the path."""
+        """The routes at the path."""
         return self.target.resource
 
     @property
     def parameters(self) -> Mapping[str, str]:
-        """What stands in the path, by the template's names."""
+        """The path parameters, by the template's names."""
         return self.target.parameters
 
     @property
     def shop(self) -> Shop:
-        """What the use cases work on."""
+        """The shop that the use cases work on."""
         return self.context.shop
 
     @property
     def known_user(self) -> User:
-        """The user, where the route needs one."""
+        """The authenticated user, on a route with a scope."""
         assert self.user is not None
         return self.user
 
@@ -89,8 +89,8 @@ class Request:
         return self.headers.get("x-api-key") if key is None else key
 
     def query_values(self, name: str) -> list[str]:
-        """The values of a query parameter, of which there may be any number beside others; what is
-        no UTF-8 becomes text that no limit or cursor equals."""
+        """All values of a query parameter, decoded; invalid UTF-8 becomes U+FFFD, which no valid
+        limit or cursor holds."""
         fields = (field.partition("=") for field in self.target.query.split("&"))
         return [unquote_plus(value) for field, _, value in fields if _names(field, name)]
 

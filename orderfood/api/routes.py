@@ -10,8 +10,8 @@ from orderfood.api.routing import EVERYTHING, Route, Router
 from orderfood.shop.orders import CREATE_ORDER, READ_ORDER
 
 ROUTES = (
-    Route("GET", "/api/product", shows=menu.list_products, slash=True),
-    Route("GET", "/api/product/{productId}", shows=menu.get_product),
+    Route("GET", "/api/product", catalogue_endpoint=menu.list_products, slash=True),
+    Route("GET", "/api/product/{productId}", catalogue_endpoint=menu.get_product),
     Route("GET", "/api/order", orders.list_own, READ_ORDER, slash=True),
     Route(
         "POST", "/api/order", orders.place, CREATE_ORDER,
@@ -20,21 +20,21 @@ ROUTES = (
     Route("POST", "/api/order/quote", orders.quote, CREATE_ORDER, reads_body=True),
     Route("GET", "/api/order/{orderId}", orders.get_own, READ_ORDER),
     Route("POST", "/api/order/{orderId}/cancel", orders.cancel_own, CREATE_ORDER),
-    Route("GET", "/openapi.json", operation.get_contract),
+    Route("GET", "/openapi.json", operation.get_openapi),
     Route("GET", "/health", operation.get_health, limited=False),
     Route("GET", "/ready", operation.get_ready, limited=False),
     Route("GET", "/metrics", operation.get_metrics, limited=False),
 )  # fmt: skip
 
 METRICS = ROUTES[-1:]
-"""What has a port of its own where METRICS_PORT says so."""
+"""The routes that move to METRICS_PORT where it is set."""
 
 
 def build_router(
     routes: Iterable[Route], pages: Iterable[str] = (), *, everything: bool = True
 ) -> Router:
-    """These routes and pages, each with its answer to OPTIONS, and the one for the server as a
-    whole."""
+    """The router for these routes and page templates, with OPTIONS for each of them, and OPTIONS *
+    if ``everything``."""
     found = [*routes, *(Route("GET", template, page=True) for template in pages)]
     templates = dict.fromkeys(route.template for route in found)
     found += [Route("OPTIONS", template, operation.options) for template in templates]

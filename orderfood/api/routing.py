@@ -1,4 +1,4 @@
-"""From a path to what is there: the router, made of the one table of routes."""
+"""The router: from a path to its resource, made of the one table of routes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row of the table: who answers ``method`` on the paths of ``template``.
+    """One row of the table: the endpoint that answers ``method`` on the paths of ``template``.
 
     A template is a path whose parameters stand in braces: ``/api/order/{orderId}``.
     """
@@ -27,7 +27,7 @@ class Route:
     method: str
     template: str
     endpoint: Callable[[Request], Awaitable[Answer]] | None = None
-    """None where one of the next two answers."""
+    """None where ``catalogue_endpoint`` or ``page`` answers."""
     scope: str | None = None
     """The scope that a key needs; None where no key is needed."""
     limited: bool = True
@@ -35,18 +35,18 @@ class Route:
     slash: bool = False
     """Whether the path with a slash behind it is the same."""
     reads_body: bool = False
-    """Whether the body is looked at; else it is counted and thrown away."""
+    """Whether the endpoint gets the body; else it is counted and discarded."""
     takes_idempotency_key: bool = False
-    shows: Callable[[Request, Snapshot], Answer] | None = None
-    """An endpoint that needs nothing but the catalogue: while that is fresh it never waits, and is
-    run without a task."""
+    catalogue_endpoint: Callable[[Request, Snapshot], Answer] | None = None
+    """An endpoint that needs nothing but a snapshot of the catalogue: while that is fresh it is
+    called without a task."""
     page: bool = False
-    """Whether the application of the pages answers."""
+    """Whether the Tornado application of HTML pages answers."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Resource:
-    """All that is at one path template."""
+    """All routes of one path template."""
 
     label: str
     """The template as logs, metrics and spans name it: ``/api/order/:orderId``."""
@@ -57,7 +57,7 @@ class Resource:
     _kinds: dict[str, RequestKind] = field(default_factory=dict)
 
     def kind(self, method: str) -> RequestKind:
-        """What a request is counted by. ``method`` is one of the few that there are."""
+        """The labels that a request is counted by. ``method`` is one of METHODS or OTHER."""
         found = self._kinds.get(method)
         if found is None:
             found = self._kinds[method] = RequestKind(method, self.label)
@@ -65,7 +65,7 @@ class Resource:
 
 
 class Match(NamedTuple):
-    """What a path leads to, and the values of its parameters."""
+    """A resource, and the values of the path's parameters."""
 
     resource: Resource
     parameters: Mapping[str, str]
@@ -75,14 +75,14 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 UNKNOWN = Resource("unknown", MappingProxyType[str, Route]({}))
-"""What every other path leads to."""
+"""The resource of every other path: 404."""
 
 EVERYTHING = "*"
 """The target of OPTIONS *: the server as a whole (RFC 9110, 9.3.7)."""
 
 
 class Router:
-    """Finds the resource of a path; one without parameters goes before one with."""
+    """Finds the resource of a path. Templates without parameters take precedence."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._plain: dict[str, Match] = {}
@@ -107,8 +107,8 @@ class Router:
             self._plain[f"{template}/"] = Match(resource, _NONE)
 
     def find(self, path: str) -> Match:
-        """``path`` is still as it came; what is no UTF-8 in a parameter becomes text that no id
-        equals."""
+        """The resource of a raw path, UNKNOWN for none. Parameters are percent-decoded; invalid
+        UTF-8 becomes U+FFFD, which no id holds."""
         plain = self._plain.get(path)
         if plain is not None:
             return plain

@@ -24,8 +24,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError, to_json
 from typing_extensions import TypedDict
 
 from orderfood.server.bodies import Encoded, encode_bytes
-from orderfood.shop.errors import FieldError, InvalidRequest
 from orderfood.shop.pricing import MAX_LINES, Basket, Item, Prices, too_many_lines
+from orderfood.shop.refusals import FieldError, InvalidRequest
 from storage.records import Order, OrderLine, Product
 
 JSON_TYPE = "application/json; charset=utf-8"
@@ -36,7 +36,7 @@ dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 # --- what comes in ---
 
 Text = Annotated[StrictStr, Field(pattern=r"^[^\x00]*$")]
-"""What can be stored. A lone surrogate is no JSON already."""
+"""Text without NUL, which Postgres cannot store. A lone surrogate is not valid JSON."""
 
 
 @with_config(ConfigDict(extra="ignore", strict=True))
@@ -87,7 +87,7 @@ _FewItems = Annotated[list[ItemRequest], Field(min_length=1, max_length=MAX_LINE
 
 
 class _SmallBasket(BasketRequest):
-    """One of few lines, which is told all that is wrong with it."""
+    """A basket of few lines: all of its faults are reported."""
 
     items: _FewItems
 
@@ -99,7 +99,7 @@ class _SmallOrder(OrderRequest):
 
 
 SMALL_BODY = 64 * 1024
-"""Bytes of a body whose faults are all told."""
+"""Bytes of a body up to which all of its faults are reported."""
 
 
 def parse_basket(body: bytes) -> Basket:
@@ -121,8 +121,9 @@ R = TypeVar("R", bound=BasketRequest)
 
 
 def _parse(model: type[R], body: bytes) -> R:
-    """The library reads the JSON and judges it in one step, and makes no objects of what nobody has
-    asked for: of a body that is all members without a name here that would be most of its cost."""
+    """The validated body. Parses and validates in one step: members that the model does not name
+    become no objects, which would be most of the cost of a body full of them. Raises
+    InvalidRequest."""
     _refuse_lists_of_lists(body)
     try:
         request = model.model_validate_json(body)
@@ -151,7 +152,7 @@ def _clip_numbers(body: bytes) -> bytes | None:
 
 
 def _refuse_constants(body: bytes) -> None:
-    """The parser takes NaN and Infinity for numbers."""
+    """Raises InvalidRequest for NaN and Infinity, which the parser accepts as numbers."""
     if any(name in body for name in _CONSTANTS):
         outside = _STRINGS.sub(b"", body)
         if any(name in outside for name in _CONSTANTS):
@@ -200,8 +201,8 @@ def _not_of_the_schema(error: ValidationError, body: bytes) -> InvalidRequest:
 
 
 def _all_faults(first: ValidationError, body: bytes) -> ValidationError:
-    """What is wrong with a small body of no more lines than an order may have; of others what was
-    found first."""
+    """All faults of a small body with no more lines than an order may have; of any other body the
+    first fault alone."""
     if len(body) > SMALL_BODY:
         return first
     model = _SmallOrder if first.title == OrderRequest.__name__ else _SmallBasket
@@ -264,7 +265,7 @@ def money(cents: int) -> float:
 
 
 def product_json(product: Product) -> dict[str, object]:
-    """A Product of the contract; what is not known of it is absent."""
+    """A Product of the OpenAPI document; what is not known of it is absent."""
     answer: dict[str, object] = {
         "id": str(product.id),
         "name": product.name,
@@ -311,7 +312,7 @@ def quote_json(
 
 
 def order_json(order: Order) -> dict[str, object]:
-    """An Order of the contract; createdAt is RFC 3339 in UTC with its offset."""
+    """An Order of the OpenAPI document; createdAt is RFC 3339 in UTC with its offset."""
     return {
         "id": str(order.id),
         "status": order.status.value,

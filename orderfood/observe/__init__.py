@@ -1,1 +1,1 @@
-"""What is seen from outside: the log, traces, metrics."""
+"""Observability: log, traces, metrics, and the instrumented storage."""

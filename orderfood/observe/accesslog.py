@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from orderfood.observe.logs import log_writer, provided_context
-from orderfood.observe.logwriter import ATOMIC_PORTION, PORTION, LineWriter
+from orderfood.observe.logwriter import ATOMIC_CHUNK, CHUNK, LineWriter
 from orderfood.settings import Settings
 from orderfood.shop.observer import AnsweredRequest, Observer, RequestKind
 
@@ -35,7 +35,7 @@ class AccessLog(Observer):
     def __init__(self, settings: Settings, service: str, writer: LineWriter | None = None) -> None:
         self._writer = writer or log_writer()
         self._lines: list[str] = []
-        self._portion = ATOMIC_PORTION if settings.workers > 1 else PORTION
+        self._chunk = ATOMIC_CHUNK if settings.workers > 1 else CHUNK
         self._enabled = logging.getLogger(NAME).isEnabledFor(logging.INFO)
         self._is_json = settings.log_format == "json"
         constants = {
@@ -99,22 +99,22 @@ class AccessLog(Observer):
             self._timer.cancel()
             self._timer = None
         lines, self._lines = self._lines, []
-        for portion in _portions(lines, self._portion):
-            self._writer.write(portion)
+        for chunk in _chunks(lines, self._chunk):
+            self._writer.write(chunk)
 
 
-def _portions(lines: Iterable[str], most: int) -> Iterator[str]:
+def _chunks(lines: Iterable[str], most: int) -> Iterator[str]:
     """The lines in as few texts as possible, none longer than ``most`` unless one line is."""
-    portion: list[str] = []
+    chunk: list[str] = []
     size = 0
     for line in lines:
-        if portion and size + len(line) > most:
-            yield "".join(portion)
-            portion, size = [], 0
-        portion.append(line)
+        if chunk and size + len(line) > most:
+            yield "".join(chunk)
+            chunk, size = [], 0
+        chunk.append(line)
         size += len(line)
-    if portion:
-        yield "".join(portion)
+    if chunk:
+        yield "".join(chunk)
 
 
 def _quote_id(request_id: str) -> str:

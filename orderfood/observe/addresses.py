@@ -36,16 +36,16 @@ def client_address(
 ) -> str:
     """The address that a request came from, as it is counted: IPv6 by its /64, which is what one
     customer of a provider has. ``peer`` when it is no proxy that is trusted, and when the two
-    headers disagree: the proxy has written but one of them, and nobody knows which."""
+    headers disagree: the proxy has written but one of them, and it is unknown which."""
     nearest = parse_node(peer)
     if nearest is None or not is_trusted(nearest, trusted):
         return _counted(nearest, peer)
-    told = [
+    named = [
         _behind(nearest, nodes_of(header), trusted)
         for header, nodes_of in ((forwarded_for, _nodes), (forwarded, _nodes_of_elements))
         if header is not None
     ]
-    agreed = told[0] if told and told[0] == told[-1] else None
+    agreed = named[0] if named and named[0] == named[-1] else None
     return _counted(agreed or nearest, peer)
 
 

@@ -1,4 +1,4 @@
-"""Observations that wait to be told to Prometheus' histograms, many at once."""
+"""Buffers in front of Prometheus' histograms: many observations are passed on at once."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ BYTES = (0, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576)
 
 
 class HistogramBuffer:
-    """Observations that a histogram has not been told yet.
+    """A buffer of observations for one histogram.
 
     The client's own observe costs a microsecond, several of them where processes share files. Here
-    it is a third of one, and the histogram is told of many at once.
+    it is a third of one, and the histogram gets many at once.
     """
 
     __slots__ = ("_bounds", "_histogram", "counts", "sum")
@@ -30,12 +30,12 @@ class HistogramBuffer:
         self.counts = [0] * (len(self._bounds) + 1)
 
     def observe(self, amount: float) -> None:
-        """As the histogram's own."""
+        """Adds one observation to the buffer."""
         self.counts[bisect_left(self._bounds, amount)] += 1
         self.sum += amount
 
     def flush(self) -> int:
-        """Tells the histogram; returns how many there were."""
+        """Passes the buffer on to the histogram and clears it. Returns how many there were."""
         if not (observed := sum(self.counts)):
             return 0
         for bucket, count in zip(self._histogram._buckets, self.counts, strict=True):
@@ -68,7 +68,7 @@ class RequestBuffers(NamedTuple):
         buffer.sum += sent
 
     def flush(self) -> None:
-        """Tells the metrics."""
+        """Passes all buffers on to the metrics."""
         self.requests.inc(self.seconds.flush())
         self.received.flush()
         self.sent.flush()

@@ -1,7 +1,8 @@
-"""Getting spans out of the process: the SDK, its exporter, and what happens when nobody takes them.
+"""Export of spans: the SDK, its exporter, and what happens without a collector.
 
 Whatever becomes of the collector, the program goes on: spans wait in a bounded queue, the oldest
-are dropped, a failure is told once, and the end of the program waits for it FLUSH_SECONDS at most.
+are dropped, a failure is logged once, and the end of the program waits for it FLUSH_SECONDS at
+most.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Tracing:
         )
         self.sampler = self.provider.sampler
         """What the operator has chosen, for traces that begin here."""
-        self.provider.sampler = _Judged(self.sampler)
+        self.provider.sampler = _RemoteParentSampler(self.sampler)
         expected = not settings.jaeger_is_assumed or settings.span_exporter != "jaeger"
         self._reporting = ReportingExporter(exporter, where, expected)
         self.provider.add_span_processor(BatchSpanProcessor(self._reporting))
@@ -59,9 +60,9 @@ class Tracing:
             self._reporting.give_up(seconds)
 
 
-class _Judged(Sampler):
-    """Follows the flag of a span elsewhere, for whoever has handed it on has judged it; of all else
-    the sampler within decides."""
+class _RemoteParentSampler(Sampler):
+    """Follows the sampled flag of a remote parent, which was checked where it was read; for all
+    other spans ``inner`` decides."""
 
     def __init__(self, inner: Sampler) -> None:
         self._inner = inner
@@ -90,8 +91,8 @@ class _Judged(Sampler):
 
 
 class DrawnIds(RandomIdGenerator):
-    """Hands out the trace id that a request was drawn with, so that it is drawn once: the samplers
-    judge an id always alike."""
+    """An id generator that reuses the trace id which the sampling decision was made with: samplers
+    decide alike for equal ids, so the decision is made once."""
 
     def __init__(self) -> None:
         self._drawn: ContextVar[int | None] = ContextVar("drawn", default=None)
@@ -111,8 +112,8 @@ class DrawnIds(RandomIdGenerator):
 
 
 class ReportingExporter(SpanExporter):
-    """Passes spans on, and tells once when that fails and once when it works again. Where nobody
-    has said that there is a collector, it is no wonder that none answers."""
+    """Exports spans by ``inner``, and logs once when that fails and once when it works again: as a
+    warning only if a collector is ``expected``, as it is where an endpoint was set."""
 
     def __init__(self, inner: SpanExporter, where: str, expected: bool = True) -> None:
         self._inner = inner

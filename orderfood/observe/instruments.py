@@ -36,7 +36,8 @@ class Instruments:
 
 
 class ProcessMetrics:
-    """As the client's own collector names them, which does not know of several processes."""
+    """Metrics of the process, named as by the client's own collector, which does not support
+    several processes."""
 
     def __init__(self, instruments: Instruments) -> None:
         gauge, per_process = instruments.gauge, "liveall"
@@ -45,13 +46,13 @@ class ProcessMetrics:
         self._resident = gauge("process_resident_memory_bytes", "Resident memory.", per_process)
         self._virtual = gauge("process_virtual_memory_bytes", "Virtual memory.", per_process)
         self._fds = gauge("process_open_fds", "Open file descriptors.", per_process)
-        self._max_fds = gauge("process_max_fds", "File descriptors that there may be.", per_process)
+        self._max_fds = gauge("process_max_fds", "Maximum of open file descriptors.", per_process)
         self._start = gauge(
             "process_start_time_seconds", "Start of the process since 1970.", per_process
         )
 
     def sample(self) -> None:
-        """Brings them up to date."""
+        """Updates all of them."""
         figures = read_process()
         self._cpu.inc(max(0.0, figures.cpu_seconds - self._figures.cpu_seconds))
         self._figures = figures

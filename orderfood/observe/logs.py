@@ -20,7 +20,7 @@ from orderfood.settings.secrets import hide_passwords
 logger = logging.getLogger(__name__)
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The request that is worked on, if it is one: every line that is logged meanwhile has it."""
+"""The id of the current request, a field of every line that is logged within it."""
 
 
 MAX_TRACEBACK = 64 * 1024
@@ -60,7 +60,9 @@ def configure_logging(settings: Settings, service: str) -> None:
 
 def _say_dropped(lines: int) -> None:
     logger.warning(
-        "%d log lines were dropped: nobody has read them", lines, extra={"fields": {"lines": lines}}
+        "%d log lines were dropped: their reader was too slow",
+        lines,
+        extra={"fields": {"lines": lines}},
     )
 
 
@@ -76,7 +78,7 @@ def _log_what_is_printed() -> None:
 
 
 def log_writer() -> LineWriter:
-    """Where the lines of this process go: to whoever writes some without a record of logging."""
+    """The writer of this process' log lines, also of those without a logging record."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, _LineHandler):
             return handler.writer
@@ -84,7 +86,7 @@ def log_writer() -> LineWriter:
 
 
 def close_logs() -> None:
-    """Waits until all lines are written, but not for a reader that stalls."""
+    """Waits until all lines are written, with a bound for a reader that stalls."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, _LineHandler):
             handler.writer.close()
@@ -115,7 +117,7 @@ def say(logger: logging.Logger, message: str, **fields: object) -> None:
 
 
 def add_log_context(provider: Callable[[], Mapping[str, str]]) -> None:
-    """Has every line carry what ``provider`` says at that time, as the ids of a span."""
+    """Adds the fields that ``provider`` returns, such as a span's ids, to every line."""
     if provider not in _providers:
         _providers.append(provider)
 
@@ -124,7 +126,7 @@ _providers: list[Callable[[], Mapping[str, str]]] = []
 
 
 def provided_context() -> dict[str, str]:
-    """What the providers say here and now."""
+    """The fields of all providers in the current context."""
     context: dict[str, str] = {}
     for provider in _providers:
         context.update(provider())
@@ -132,7 +134,7 @@ def provided_context() -> dict[str, str]:
 
 
 def log_context() -> dict[str, str]:
-    """What every line carries that is logged here and now."""
+    """The fields of every line that is logged in the current context."""
     context = provided_context()
     if current := request_id.get():
         context["request_id"] = current
@@ -186,7 +188,7 @@ class TextFormatter(logging.Formatter):
 
 
 class _LineHandler(logging.Handler):
-    """One line for each record, handed to whoever writes them."""
+    """A logging handler: one line for each record, passed to the writer."""
 
     def __init__(self, writer: LineWriter) -> None:
         super().__init__()

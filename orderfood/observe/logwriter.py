@@ -1,8 +1,8 @@
-"""Gets lines out of the process without ever waiting for whoever reads them.
+"""A writer of log lines that never blocks on their reader.
 
 A pipe holds 64 KiB. When its reader stalls, a write into it waits for ever: on the event loop it
 would stop every request, and the end of the program, too. So lines wait in a bounded queue, and a
-thread that nobody waits for writes them. What does not fit is dropped and counted.
+daemon thread writes them. What does not fit is dropped and counted.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Protocol, TextIO
 CAPACITY = 1024 * 1024
 """Bytes that wait: a second of a busy server's lines or two."""
 
-PORTION = 64 * 1024
+CHUNK = 64 * 1024
 """Bytes of one write: what a pipe holds. Each is a change of threads, which costs the other one."""
 
-ATOMIC_PORTION = 4096
+ATOMIC_CHUNK = 4096
 """As many where several processes share a pipe: more may be mixed (PIPE_BUF, pipe(7))."""
 
 FLUSH_SECONDS = 5.0
@@ -33,14 +33,14 @@ STALLED_SECONDS = 1.0
 
 
 class LineWriter(Protocol):
-    """Where lines go."""
+    """The interface of log writers."""
 
     dropped: int
     """Lines that were lost, since the start."""
 
     def write(self, lines: str) -> None:
-        """Takes whole lines, each with its end, together no longer than what is written at once
-        unless they are one line. Raises nothing and waits for nobody."""
+        """Writes whole lines, each with its end, together no longer than a chunk unless they are
+        one line. Never raises and never blocks."""
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
         """Waits until all is written, and gives up on a reader that stalls. Whether all is."""
@@ -50,24 +50,24 @@ class LineWriter(Protocol):
 
 
 class QueueWriter:
-    """Writes to a file descriptor on a thread of its own."""
+    """Writes to a file descriptor on a thread, from a bounded queue."""
 
     def __init__(
         self,
         fd: int,
         encoding: str = "utf-8",
         *,
-        portion: int = PORTION,
+        chunk: int = CHUNK,
         capacity: int = CAPACITY,
         on_flow: Callable[[int], None] = lambda dropped: None,
     ) -> None:
         self.dropped = 0
         self._fd = fd
         self._encoding = encoding
-        self._portion = portion
+        self._chunk = chunk
         self._capacity = capacity
         self._on_flow = on_flow
-        """Told how many lines were dropped, once there is room again."""
+        """Called with the number of dropped lines, once there is room again."""
         self._told = 0
         self._waiting: deque[bytes] = deque()
         self._size = 0
@@ -142,7 +142,7 @@ class QueueWriter:
             self._writing = True
             taken = [self._waiting.popleft()]
             size = len(taken[0])
-            while self._waiting and size + len(self._waiting[0]) <= self._portion:
+            while self._waiting and size + len(self._waiting[0]) <= self._chunk:
                 taken.append(self._waiting.popleft())
                 size += len(taken[-1])
             self._size -= size
@@ -171,7 +171,7 @@ class QueueWriter:
 
 
 class StreamWriter:
-    """Writes at once, to a stream that is no file: nobody stalls behind it."""
+    """Writes synchronously, to a stream that is no file and so cannot stall."""
 
     def __init__(self, stream: TextIO) -> None:
         self.dropped = 0
@@ -203,5 +203,5 @@ def writer_to(
         stream.flush()
     except (OSError, ValueError):
         return StreamWriter(stream)
-    portion = ATOMIC_PORTION if shared else PORTION
-    return QueueWriter(fd, stream.encoding or "utf-8", portion=portion, on_flow=on_flow)
+    chunk = ATOMIC_CHUNK if shared else CHUNK
+    return QueueWriter(fd, stream.encoding or "utf-8", chunk=chunk, on_flow=on_flow)

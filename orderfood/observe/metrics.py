@@ -1,4 +1,4 @@
-"""What order-food counts, for Prometheus.
+"""The metrics of order-food, for Prometheus.
 
 Only what prometheus-client's multiprocess mode can sum over processes is used: counters,
 histograms, and gauges that say how; no info metric and no collector. What every request adds to is
@@ -23,28 +23,28 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from orderfood.observe.buffers import BYTES, SECONDS, HistogramBuffer, RequestBuffers
 from orderfood.observe.instruments import Instruments, ProcessMetrics
 from orderfood.observe.logs import log_writer
-from orderfood.observe.shared import Shared
+from orderfood.observe.single_flight import SingleFlight
 from orderfood.settings import Settings
 from orderfood.shop.catalogue import CatalogueCache
 from orderfood.shop.observer import AnsweredRequest, Observer, RequestKind, StorageCall
-from orderfood.shop.orderwatch import OrderWatch
+from orderfood.shop.order_health import OrderHealth
 from storage import Storage
 from storage.records import Coupon, CouponKind, Obstacle, Order
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 SAMPLE_SECONDS = 1.0
-"""How often gauges are brought up to date where several processes share their counts."""
+"""Seconds between two samples of the gauges where several processes share their metrics."""
 
 EXPOSITIONS = 1
-"""How often a second one is made: it costs as much as dozens of orders."""
+"""Expositions per second: one costs as much as dozens of orders."""
 
 MONEY = (5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 ORDERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 NO_COUPON = "none"
 
-PLACING = RequestKind("POST", "/api/order")
+PLACE_ORDER = RequestKind("POST", "/api/order")
 """The method and the route of an order that is placed, or refused."""
 
 REFUSALS = (
@@ -53,7 +53,7 @@ REFUSALS = (
     "rate_limit",
     "schema", "scope", "unknown_product", "wrong_key",
 )  # fmt: skip
-"""Why an order may be refused: counted from zero, so that the first one is seen, too."""
+"""Reasons of refused orders: initialised to zero, so that the first increase is seen, too."""
 
 OPERATIONS = (
     "add_order", "cancel_order", "delete_expired_keys", "find_coupon", "find_obstacle",
@@ -74,10 +74,10 @@ class Metrics(Observer):
         self._folder = settings.metrics_folder
         self._storage = storage
         self._catalogue: CatalogueCache | None = None
-        self._watch: OrderWatch | None = None
+        self._order_health: OrderHealth | None = None
         self._active: Tally[RequestKind] = Tally()
         self._of_request: dict[tuple[RequestKind, int], RequestBuffers] = {}
-        self._exposition: Shared[bytes] = Shared(EXPOSITIONS)
+        self._exposition: SingleFlight[bytes] = SingleFlight(EXPOSITIONS)
         make = Instruments(self.registry)
         self._define_http(make)
         self._define_business(make)
@@ -93,15 +93,15 @@ class Metrics(Observer):
         self._requests = make.counter("http_server_requests", "Requests answered.", *kind)
         self._seconds = make.histogram(
             "http_server_request_duration_seconds",
-            "From a request's head to the end of its answer.",
+            "Duration from a request's head to the end of its answer.",
             SECONDS,
             *kind,
         )
         self._received = make.histogram(
-            "http_server_request_body_size_bytes", "Bodies of requests.", BYTES, *kind
+            "http_server_request_body_size_bytes", "Sizes of request bodies.", BYTES, *kind
         )
         self._sent = make.histogram(
-            "http_server_response_body_size_bytes", "Bodies of answers.", BYTES, *kind
+            "http_server_response_body_size_bytes", "Sizes of response bodies.", BYTES, *kind
         )
         self._active_requests = make.gauge(
             "http_server_active_requests", "Requests in flight.", "livesum", *kind[:2]
@@ -112,7 +112,7 @@ class Metrics(Observer):
             "orders_placed", "Orders placed, by the kind of their coupon.", "coupon_kind"
         )
         self._refused = make.counter("orders_refused", "Orders refused, by reason.", "reason")
-        value = make.histogram("order_value", "Totals of placed orders, in money.", MONEY)
+        value = make.histogram("order_value", "Totals of placed orders, in units of money.", MONEY)
         self._value = HistogramBuffer(value, MONEY)
         self._placed_since: Tally[str] = Tally()
         self._placed_with = {k: self._placed.labels(k) for k in (NO_COUPON, *map(str, CouponKind))}
@@ -121,7 +121,7 @@ class Metrics(Observer):
 
     def _define_operation(self, make: Instruments) -> None:
         self._call_seconds = make.histogram(
-            "storage_call_duration_seconds", "Storage calls.", SECONDS, "operation"
+            "storage_call_duration_seconds", "Duration of storage calls.", SECONDS, "operation"
         )
         self._call_errors = make.counter(
             "storage_errors", "Storage calls that failed.", "operation"
@@ -130,17 +130,17 @@ class Metrics(Observer):
             self._call_errors.labels(operation)
         self._call: dict[str, HistogramBuffer] = {}
         self._commit = make.histogram(
-            "orders_per_commit", "Orders that share a commit of the storage.", ORDERS
+            "orders_per_commit", "Orders per commit of the storage.", ORDERS
         )
         self._in_use = make.gauge(
             "storage_connections_in_use", "Storage connections in use.", "livesum"
         )
         self._connections = make.gauge(
-            "storage_connections_limit", "Storage connections that there may be.", "livesum"
+            "storage_connections_limit", "Maximum of storage connections.", "livesum"
         )
         self._degraded = make.gauge(
             "orders_degraded",
-            "Whether no order can be stored, for this reason, while reads work: 1 or 0.",
+            "1 while no order can be stored, for this reason, though reads work; else 0.",
             "livemax",
             "reason",
         )
@@ -148,13 +148,15 @@ class Metrics(Observer):
             "catalogue_version", "Version of the catalogue that is served.", "livemin"
         )
         self._age = make.gauge(
-            "catalogue_age_seconds", "Since the catalogue that is served was loaded.", "livemax"
+            "catalogue_age_seconds",
+            "Time since the catalogue that is served was loaded.",
+            "livemax",
         )
         self._products = make.gauge("catalogue_products", "Products on the menu.", "livemin")
 
     def _define_log(self, make: Instruments) -> None:
         self._dropped = make.counter(
-            "log_lines_dropped", "Log lines that nobody has read in time, and that are lost."
+            "log_lines_dropped", "Log lines dropped because the reader of the log was too slow."
         )
         self._dropped_before = 0
 
@@ -165,7 +167,12 @@ class Metrics(Observer):
 
     def _build_info(self, make: Instruments, settings: Settings) -> None:
         names = ("version", "environment", "backend", "python")
-        info = make.gauge("orderfood_build_info", "What runs here; always 1.", "livemax", *names)
+        info = make.gauge(
+            "orderfood_build_info",
+            "Version, environment and backend as labels; always 1.",
+            "livemax",
+            *names,
+        )
         info.labels(
             settings.service_version,
             settings.environment,
@@ -185,7 +192,7 @@ class Metrics(Observer):
         if found is None:
             found = self._new_kind(kind, status)
         found.add(request.seconds, request.received, request.sent)
-        if request.reason is not None and 400 <= status < 499 and kind == PLACING:
+        if request.reason is not None and 400 <= status < 499 and kind == PLACE_ORDER:
             self._refused.labels(request.reason).inc()
 
     def _new_kind(self, kind: RequestKind, status: int) -> RequestBuffers:
@@ -217,16 +224,16 @@ class Metrics(Observer):
 
     # --- what stands ---
 
-    def watch(self, catalogue: CatalogueCache) -> None:
-        """Whose snapshot is reported."""
+    def watch_catalogue(self, catalogue: CatalogueCache) -> None:
+        """Sets the cache whose snapshot the catalogue's gauges report."""
         self._catalogue = catalogue
 
-    def watch_orders(self, watch: OrderWatch) -> None:
-        """Whose knowledge of what keeps orders from being stored is reported."""
-        self._watch = watch
+    def watch_order_health(self, order_health: OrderHealth) -> None:
+        """Sets the order health that orders_degraded reports."""
+        self._order_health = order_health
 
     def sample(self) -> None:
-        """Brings everything up to date. Cheap enough for once a second."""
+        """Flushes all buffers and updates all gauges. Cheap enough for once a second."""
         for requests in self._of_request.values():
             requests.flush()
         for buffer in (*self._call.values(), self._value):
@@ -239,9 +246,9 @@ class Metrics(Observer):
         in_use, limit = self._storage.connections()
         self._in_use.set(in_use)
         self._connections.set(limit)
-        if self._watch is not None:
+        if self._order_health is not None:
             for obstacle in Obstacle:
-                self._degraded.labels(obstacle.value).set(obstacle is self._watch.obstacle)
+                self._degraded.labels(obstacle.value).set(obstacle is self._order_health.obstacle)
         self._sample_catalogue()
         self._sample_log()
         self._process.sample()
@@ -256,16 +263,16 @@ class Metrics(Observer):
             self._age.set((datetime.now(UTC) - snapshot.loaded_at).total_seconds())
 
     async def expose(self) -> bytes:
-        """All metrics as text, made once a second for all who ask."""
+        """All metrics in Prometheus' text format, made at most once a second for all scrapes."""
         return await self._exposition.get(self._expose)
 
     async def _expose(self) -> bytes:
-        """On a thread: there may be many."""
+        """Encodes on a thread, for there may be many series."""
         self.sample()
         return await asyncio.to_thread(generate_latest, self._all())
 
     def _all(self) -> CollectorRegistry:
-        """What is counted here, or with several processes what all of them have counted."""
+        """The registry of this process, or with several workers one that merges those of all."""
         if not self._folder:
             return self.registry
         registry = CollectorRegistry()
@@ -273,8 +280,8 @@ class Metrics(Observer):
         return registry
 
     async def keep_sampling(self) -> None:
-        """Samples for ever, and once more at the end: another process may be the one that is
-        asked."""
+        """Samples until it is cancelled, and once more then, where several workers share their
+        metrics: another one may answer the scrape."""
         while self._folder:
             try:
                 await asyncio.sleep(SAMPLE_SECONDS)

@@ -37,7 +37,7 @@ RESPONSE_HEADERS = ("content-type", "etag", "retry-after", "allow")
 OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST and …_RESPONSE."""
 
 SECRET_HEADERS = ("api_key", "x-api-key", "authorization", "cookie", "idempotency-key")
-"""The headers that no span shows, whoever asks for them."""
+"""Headers whose values are always masked in spans."""
 
 MAX_CARRIED = 512
 """Characters of a header that is read for a trace: what the specification wants a tracestate to
@@ -82,7 +82,7 @@ class RequestTracer:
         parent = self._parent(headers)
         wanted = self._wants_new() if parent is _ROOT else self._wants(parent, peer)
         if parent is not _ROOT:
-            parent = _judged(parent, wanted)
+            parent = _with_flag(parent, wanted)
         if not wanted:
             _enter(NOT_SAMPLED if parent is _ROOT else parent)
             return None
@@ -194,12 +194,12 @@ def _trace_id(parent: Context) -> int:
     return trace.get_current_span(parent).get_span_context().trace_id
 
 
-def _judged(parent: Context, sampled: bool) -> Context:
+def _with_flag(parent: Context, sampled: bool) -> Context:
     """The caller's span with our own decision as its flag."""
-    told = trace.get_current_span(parent).get_span_context()
+    remote = trace.get_current_span(parent).get_span_context()
     flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
-    judged = SpanContext(told.trace_id, told.span_id, True, flags, told.trace_state)
-    return trace.set_span_in_context(trace.NonRecordingSpan(judged), _ROOT)
+    sampled_anew = SpanContext(remote.trace_id, remote.span_id, True, flags, remote.trace_state)
+    return trace.set_span_in_context(trace.NonRecordingSpan(sampled_anew), _ROOT)
 
 
 # --- what a request says of its trace, and what a span says of a request ---

@@ -1,4 +1,4 @@
-"""Spans: what the programs record about their work, for whoever looks at a trace later.
+"""Tracing: the programs' spans, through the OpenTelemetry API.
 
 Only the OpenTelemetry API is imported here: it is small, and does nothing until
 :func:`start_tracing` has found that something is to be exported and brought in the SDK.
@@ -65,13 +65,13 @@ def start_tracing(settings: Settings, service: str) -> Tracing | None:
 
         _started.append(Tracing(settings, service))
     except Exception as error:
-        say_untraced(error)
+        log_tracing_off(error)
         return None
     add_log_context(log_ids)
     return _started[-1]
 
 
-def say_untraced(error: Exception) -> None:
+def log_tracing_off(error: Exception) -> None:
     """Says why nothing, or no request, is traced."""
     why = f"{type(error).__name__}: {error}"
     logger.warning("nothing is traced: %s", hide_passwords(why))
@@ -187,8 +187,8 @@ def log_ids() -> Mapping[str, str]:
 
 
 _NOT_SAMPLED = trace.SpanContext(2**128 - 1, 2**64 - 1, is_remote=False)
-"""Stands for a trace that nobody records, and whose id would lead nowhere. No sampler that goes by
-the trace's id picks one with the highest of all."""
+"""The context of a trace that is not recorded. Its id is the highest of all, which no sampler that
+goes by the ratio of ids picks."""
 
 _NO_SPAN = trace.NonRecordingSpan(_NOT_SAMPLED)
 _NO_IDS: Mapping[str, str] = MappingProxyType({})

@@ -1,1 +1,1 @@
-"""How HTTP comes in, on either server, and how it ends."""
+"""Two HTTP servers: connections, parsing, framing, limits, drain, worker processes."""

@@ -16,20 +16,20 @@ from contextlib import suppress
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 128
-"""How many connections are accepted before others get their turn."""
+"""Connections that are accepted in one turn of the event loop."""
 
 PAUSE_SECONDS = 0.5
 """How long nothing is accepted when the system has no room for one more connection."""
 
 WARN_SECONDS = 60.0
-"""How often that is logged."""
+"""Seconds between two log lines about it."""
 
 _GONE = (errno.ECONNABORTED, errno.EPROTO, errno.EPERM)
 """One connection was lost before it was accepted (accept(2))."""
 
 
 class Acceptor:
-    """Accepts what comes to ``listening``, which it owns, and hands each socket to ``handle``."""
+    """Accepts connections on ``listening``, which it owns, and passes each socket to ``handle``."""
 
     def __init__(self, listening: socket.socket, handle: Callable[[socket.socket], object]) -> None:
         self._loop = asyncio.get_running_loop()

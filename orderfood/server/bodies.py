@@ -1,4 +1,4 @@
-"""Bodies that many share: encoded once, kept with their headers, and compressed where that pays."""
+"""Encoded bodies that many answers share: ETag, headers, and a gzip variant where that pays."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
-from orderfood.server.remembered import remembered
+from orderfood.server.bounded_cache import bounded_cache
 
 MIN_GZIPPED = 1400
 """Bytes from which on a body is also kept compressed: less fits into one packet anyway."""
@@ -25,7 +25,7 @@ class Headers:
 
     fields: Fields
     heads: dict[object, bytes] = field(default_factory=dict)
-    """What is sent for them, by whatever else it depends on of which there is little."""
+    """Cache of encoded heads, by what else a head depends on: status and CORS origin."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -42,7 +42,7 @@ class Encoded:
 
 
 def encode_bytes(body: bytes, content_type: str) -> Encoded:
-    """A body; the ETag is a digest of it, so every replica answers the same."""
+    """The encoded body. Its ETag is a digest, so that every replica answers the same."""
     if len(body) < MIN_GZIPPED:
         return _encoded(body, content_type)
     # level 6 is gzip's own default; no time in it, so that all replicas make the same
@@ -62,21 +62,21 @@ def _encoded(
 
 
 def negotiated(item: Encoded, accept_encoding: str | None) -> Encoded:
-    """The variant of a body that the client wants (RFC 9110, 12.5.3)."""
+    """The variant of a body by Accept-Encoding (RFC 9110, 12.5.3)."""
     if item.gzipped is not None and accept_encoding and accepts_gzip(accept_encoding):
         return item.gzipped
     return item
 
 
 def has_current(if_none_match: str | None, etag: str) -> bool:
-    """Whether the client has this body, by the weak comparison that RFC 9110, 13.1.2, asks for."""
+    """Whether If-None-Match matches the ETag, by weak comparison (RFC 9110, 13.1.2)."""
     if not if_none_match:
         return False
     found = _ETAGS.findall(if_none_match)
     return "*" in found[:1] or etag in [tag.removeprefix("W/") for tag in found]
 
 
-@remembered
+@bounded_cache
 def accepts_gzip(accept_encoding: str) -> bool:
     """Whether gzip is named, or else *, and not with a weight of 0 (RFC 9110, 12.5.3)."""
     weights = {}

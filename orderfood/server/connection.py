@@ -21,7 +21,7 @@ from tornado.iostream import StreamClosedError
 from orderfood.server.exchange import Address, Exchange
 from orderfood.server.incoming import BAD_REQUEST, MAX_PIPELINED, NEVER, Incoming
 from orderfood.server.limits import Limits
-from orderfood.server.linger import LINGER_SECONDS
+from orderfood.server.lingering_close import LINGERING_SECONDS
 from orderfood.server.queued_exchange import QueuedExchange
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Listener(Protocol):
 
 
 class Connection(Incoming):
-    """One client's connection: its requests are answered one after the other."""
+    """One connection: a queue of exchanges, answered in order."""
 
     def __init__(self, server: Listener) -> None:
         super().__init__(server.loop, server.limits)
@@ -79,19 +79,19 @@ class Connection(Incoming):
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Takes what has come."""
-        if not self._deaf:
+        """Parses and handles received bytes."""
+        if not self._reading_ended:
             self._unparsed = self._unparsed + data if self._unparsed else data
             self.pump()
 
     def eof_received(self) -> bool:
-        """A client that has sent all it will may still wait for its answers."""
+        """Half-close: the client sends no more, but still gets its answers."""
         self._client_has_ended = True
         return self._has_whole_request()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
-        self._deaf = True
+        self._reading_ended = True
         self.deadline = self.write_deadline = NEVER
         if self._drained is not None and not self._drained.done():
             self._drained.set_exception(StreamClosedError())
@@ -116,12 +116,12 @@ class Connection(Incoming):
 
     @property
     def has_ended(self) -> bool:
-        """Whether nobody is there any more to be answered."""
+        """Whether the connection is closed or closing."""
         return self._transport is None or self._transport.is_closing()
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the client has to take something before more is sent."""
+        """Whether the write buffer is above HIGH_WATER."""
         return self._drained is not None
 
     @property
@@ -130,13 +130,13 @@ class Connection(Incoming):
         return self.server.no_keep_alive
 
     def start_request(self, exchange: Exchange) -> HTTPMessageDelegate:
-        """Who is told of a request."""
+        """The delegate of the application for a new request."""
         return self.server.delegate.start_request(self, exchange)
 
     # --- the queue ---
 
     def pump(self) -> None:
-        """Brings the first exchange as far as it gets, and the next when it is answered."""
+        """Advances the first exchange of the queue as far as possible, and then the next ones."""
         if self._pumping:
             return
         self._pumping = True
@@ -168,7 +168,7 @@ class Connection(Incoming):
             self.close()  # what has begun and is not whole will never be
 
     def _give_way(self) -> None:
-        """Goes on when other connections have had their turn, and reads no more until then."""
+        """Continues in the next turn of the event loop, and reads no more until then."""
         if not self._giving_way:
             self._giving_way = True
             self.loop.call_soon(self._go_on)
@@ -178,7 +178,7 @@ class Connection(Incoming):
         self.pump()
 
     def _step(self, exchange: QueuedExchange) -> bool:
-        """One step; whether there may be another one."""
+        """Advances one exchange by one step; returns whether another step is possible."""
         if self._drained is not None:
             return False
         if exchange.delegate is None:
@@ -190,20 +190,21 @@ class Connection(Incoming):
         if not exchange.finished:
             return False
         if not exchange.complete:
-            self.linger()
+            self.lingering_close()
             return False
         self._exchanges.popleft()
         self.waiting_bytes -= exchange.head_bytes
         exchange.delegate = None  # which knows it: a cycle would leave both to the collector
         if self._closing or not exchange.keep_alive:
             self._exchanges.clear()
-            self.close() if self._closing else self.linger()
+            self.close() if self._closing else self.lingering_close()
             return False
         self._set_deadline()
         return True
 
     def _answer_refusal(self) -> None:
-        """Answers what is no request; one that turned out so in its body loses its handler."""
+        """Sends the refusal of malformed input. A request whose body is malformed loses its
+        delegate."""
         assert self._refusal is not None
         begun = any(exchange.head_written for exchange in self._exchanges)
         if not begun:
@@ -213,11 +214,11 @@ class Connection(Incoming):
             exchange.finished = True
         self._exchanges.clear()
         self._refusal = None
-        self.linger()
+        self.lingering_close()
 
     def _regulate(self) -> None:
-        """Stops reading while too much waits, and starts again."""
-        full = self._giving_way or (not self._deaf and self._is_full())
+        """Flow control: pauses reading while too much is queued, and resumes it."""
+        full = self._giving_way or (not self._reading_ended and self._is_full())
         if full is self._reading and self._transport and not self._transport.is_closing():
             self._reading = not full
             if full:
@@ -228,7 +229,7 @@ class Connection(Incoming):
     # --- towards the client ---
 
     def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
-        """Sends; the future ends when the client has taken enough of it."""
+        """Writes to the transport; the future ends when the write buffer is below HIGH_WATER."""
         if self.has_ended or self._ended:
             closed: asyncio.Future[None] = self.loop.create_future()
             closed.set_exception(StreamClosedError())
@@ -241,14 +242,14 @@ class Connection(Incoming):
         return self.server.done
 
     def fail(self, error: BaseException | None) -> None:
-        """A defect in a handler that it did not answer itself."""
+        """Logs an exception that a delegate has let out, and aborts the connection."""
         logger.error("a request failed outside its handler", exc_info=error)
         self.abort()
 
     def close(self) -> None:
-        """Ends the connection when what was written, and what is left of a large answer, is
+        """Closes the connection when what was written, and the rest of a large answer, is
         sent."""
-        self._deaf = self._closing = True
+        self._reading_ended = self._closing = True
         if self._transport is None:
             return
         if not (self._exchanges and self._exchanges[0].is_sending):
@@ -256,21 +257,22 @@ class Connection(Incoming):
             self._limit_writing()
 
     def _limit_writing(self) -> None:
-        """Gives what is written an end, also below HIGH_WATER, where the transport says nothing."""
+        """Sets a deadline for the write buffer, also below HIGH_WATER, where the transport does not
+        report it."""
         if self._transport is not None and self._transport.get_write_buffer_size():
             end = self.loop.time() + self.limits.write_seconds
             self.write_deadline = min(self.write_deadline, end)
 
     def abort(self) -> None:
-        """Ends the connection at once."""
-        self._deaf = True
+        """Closes the connection at once; what is buffered is lost."""
+        self._reading_ended = True
         if self._transport is not None:
             self._transport.abort()
 
-    def linger(self) -> None:
-        """Ends our side when what was written is sent, and the connection in a moment: closing on
-        a client that still sends would reset it, and it might lose the answer (see linger.py)."""
-        self._deaf = True
+    def lingering_close(self) -> None:
+        """Shuts our side when what was written is sent, and closes the connection
+        LINGERING_SECONDS later (see lingering_close.py)."""
+        self._reading_ended = True
         if self._transport is None or self._transport.is_closing():
             return
         self._ended = True
@@ -278,18 +280,17 @@ class Connection(Incoming):
             self._transport.write_eof()
         self._lingering, self.deadline = True, NEVER
         self._limit_writing()
-        self.end_lingering()
+        self.start_lingering_timer()
 
     @property
     def is_sending(self) -> bool:
-        """Whether the client has still to take something of its answers."""
+        """Whether a part of an answer is still to be sent."""
         if self._exchanges and self._exchanges[0].is_sending:
             return True
         return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
-    def end_lingering(self) -> None:
-        """Begins the time that a client gets to notice that it is answered: not before it has taken
-        the answer."""
+    def start_lingering_timer(self) -> None:
+        """Starts the timeout of a lingering close, once the whole answer is sent."""
         if self._lingering and not self.is_sending:
             self._lingering = False
-            self.deadline = self.loop.time() + LINGER_SECONDS
+            self.deadline = self.loop.time() + LINGERING_SECONDS

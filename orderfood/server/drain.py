@@ -1,4 +1,4 @@
-"""Listening, and ending without losing a request.
+"""Listening sockets, and graceful shutdown (drain).
 
 | on | what happens |
 | --- | --- |
@@ -38,7 +38,7 @@ class ListenError(Exception):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens; on ``::`` for both families. Raises ListenError."""
+    """A listening socket; on ``::`` for both address families. Raises ListenError."""
     try:
         listening = socket.create_server(
             (host, port),
@@ -53,13 +53,13 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def url_of(listening: socket.socket, host: str) -> str:
-    """Where a socket that listens is reached."""
+    """The URL of a listening socket."""
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listening.getsockname()[1]}"
 
 
 class Server:
-    """One of the two HTTP servers, with the same limits and the same end."""
+    """Either of the two HTTP servers, with equal limits and an equal shutdown."""
 
     def __init__(
         self, app: HTTPServerConnectionDelegate, settings: Settings, traffic: Traffic
@@ -77,12 +77,13 @@ class Server:
         await self._http.listen(listening)
 
     async def drain(self, seconds: float) -> None:
-        """Says that it is going, and serves on until nobody is connected or the time is over."""
+        """Phase one: /ready is 503 and answers close their connections; returns when no
+        connection is open or the time is over."""
         self._leave()
         await _wait_until(lambda: self._http.open_connections == 0, seconds)
 
     async def stop(self, seconds: float) -> None:
-        """Stops listening, lets what is in flight end, and closes every connection."""
+        """Phase two: stops listening, waits for requests in flight, and closes every connection."""
         self._leave()
         self._http.stop()
         if not await _wait_until(lambda: self._unfinished() == 0, seconds):
@@ -90,7 +91,7 @@ class Server:
         await self._http.close_all_connections()
 
     def _unfinished(self) -> int:
-        """How many requests are in flight, or their answers on the way."""
+        """How many requests are in flight, or answers not yet sent."""
         return max(self._traffic.in_flight, self._http.sending)
 
     def _leave(self) -> None:
@@ -119,7 +120,7 @@ async def serve_until_signal(server: Server, drain_seconds: float) -> None:
 
 
 def received_signals() -> asyncio.Queue[int]:
-    """Where the signals that end a program are put from now on."""
+    """Installs handlers for the ending signals; returns the queue that they fill."""
     received: asyncio.Queue[int] = asyncio.Queue()
     for number in ending_signals():
         asyncio.get_running_loop().add_signal_handler(number, received.put_nowait, number)

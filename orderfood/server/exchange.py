@@ -1,4 +1,4 @@
-"""One request and its answer, as both HTTP servers show it to whoever answers."""
+"""One request and its answer: the interface of both HTTP servers to the application."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from tornado.httputil import HTTPConnection
 
 SLICE = 32 * 1024
-"""Bytes of a large answer that are handed to the socket at once: what a client costs that does not
-read, beside what is shared."""
+"""Bytes of a large answer that are handed to the socket at once: the memory that a client costs
+which does not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,15 @@ class Exchange(HTTPConnection, abc.ABC):
 
     @abc.abstractmethod
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
-        """What to call when the client leaves before it is answered."""
+        """Sets what to call when the client leaves before it is answered."""
 
     @abc.abstractmethod
     def send(self, head: bytes, body: bytes, *, close: bool = False, finish: bool = True) -> None:
         """Sends a whole answer: ``head`` is the status line and the headers, Content-Length among
         them, without the empty line. ``body`` is not copied where it is large. The connection ends
         behind it with ``close``. Without ``finish`` the request goes on being read: the caller
-        calls :meth:`finish` when it has come, or :meth:`linger`."""
+        calls :meth:`finish` when it has come, or :meth:`lingering_close`."""
 
     @abc.abstractmethod
-    def linger(self) -> None:
-        """Ends our side now, and the connection in a moment (see linger.py)."""
+    def lingering_close(self) -> None:
+        """Shuts our side now, and closes the connection later (see lingering_close.py)."""

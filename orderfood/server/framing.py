@@ -21,7 +21,7 @@ _SIZE = re.compile(rb"[0-9A-Fa-f]{1,%d}" % MAX_SIZE_DIGITS)
 
 
 class BodyRefused(Exception):
-    """The end of a body is told in two ways, in none, or in one that is not understood."""
+    """The framing of a body is ambiguous, missing or not supported."""
 
 
 class Body(Protocol):

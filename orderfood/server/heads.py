@@ -27,38 +27,38 @@ MAX_FIELDS = 100
 """Fields of a head: each costs a hundred times the bytes that it takes. As Apache has it
 (LimitRequestFields)."""
 
-MOST_KNOWN = 256
-"""Heads that are remembered, and with LONGEST_KNOWN at most 128 KiB of their bytes."""
+MAX_CACHED_HEADS = 256
+"""Parsed heads in the cache, and with MAX_CACHED_HEAD_BYTES at most 128 KiB of their bytes."""
 
-LONGEST_KNOWN = 512
-"""Bytes of a head that may be remembered."""
+MAX_CACHED_HEAD_BYTES = 512
+"""Bytes of a head that may be cached."""
 
 _PLAIN = frozenset(
     ("accept", "accept-encoding", "accept-language", "connection", "host", "origin", "user-agent")
 )
-"""Fields of a head that may be remembered: none is a key, a condition, a context or an id."""
+"""Fields of a head that may be cached: none is a key, a condition, a context or an id."""
 
-_known: dict[bytes, Head] = {}
+_head_cache: dict[bytes, Head] = {}
 
 _BLANKS_AT_THE_END = re.compile(rb"(?<=[^\s])[ \t]+(?=\r\n)")
 
 
 class HeadRefused(Exception):
-    """What should be a head is none, or says two things about where its body ends."""
+    """The head is malformed, or its framing is ambiguous."""
 
 
 class TooManyFields(HeadRefused):
-    """It has more than MAX_FIELDS of them."""
+    """The head has more than MAX_FIELDS fields."""
 
 
 class RequestHeaders(HTTPHeaders):
-    """The headers as they came, for those who look some up: Tornado's own make two dicts and a list
-    for each name, of which most requests need nothing. They are read-only."""
+    """Read-only headers that parse lazily: Tornado's own make two dicts and a list for each name,
+    which most requests do not need."""
 
-    comes_again = False
-    """Whether other requests have these headers, too, with the same line before them."""
+    is_cached = False
+    """Whether this head is in the cache, so that equal requests share it."""
     target: Any = None
-    """What whoever answers has made of such a line and its Host."""
+    """The application's routing result for a cached head."""
 
     def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
         self._raw = raw
@@ -82,7 +82,7 @@ class RequestHeaders(HTTPHeaders):
         raise TypeError("what a client has sent is not changed")
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.lowered)
+        return (_spelled(name.encode("latin-1")) for name in self.lowered)
 
     def __len__(self) -> int:
         return len(self.lowered)
@@ -120,8 +120,8 @@ def _lower(name: bytes) -> str:
 
 
 class Head(NamedTuple):
-    """A head that is sound. ``body`` is None where none follows; nothing of the connection is read
-    behind this request unless ``keep_alive``."""
+    """A valid head. ``body`` is None where none follows. Without ``keep_alive`` nothing is read
+    behind this request."""
 
     start_line: RequestStartLine
     headers: RequestHeaders
@@ -132,22 +132,23 @@ class Head(NamedTuple):
 
 
 def parse_head(data: bytes) -> Head:
-    """``data`` is all of a head, with the empty line at its end. Raises HeadRefused.
+    """Parses a whole head, the empty line at its end included. Raises HeadRefused.
 
-    A client that asks for the menu again sends the same bytes: what they mean is remembered.
+    Small heads without credentials are cached by their bytes: a client that asks for the menu
+    again sends the same ones.
     """
-    head = _known.get(data)
+    head = _head_cache.get(data)
     if head is None:
         head = _parse_head(data)
         if (
-            len(data) <= LONGEST_KNOWN
+            len(data) <= MAX_CACHED_HEAD_BYTES
             and head.body is None
             and _PLAIN.issuperset(head.headers.lowered)
         ):
-            head.headers.comes_again = True
-            if len(_known) >= MOST_KNOWN:
-                del _known[next(iter(_known))]
-            _known[data] = head
+            head.headers.is_cached = True
+            if len(_head_cache) >= MAX_CACHED_HEADS:
+                del _head_cache[next(iter(_head_cache))]
+            _head_cache[data] = head
     return head
 
 
@@ -202,7 +203,7 @@ def _parsed_fields(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 class _Fields:
-    """Told by the parser; an exception in here would be lost in C."""
+    """Callback of the parser. It must not raise: C code would lose the exception."""
 
     def __init__(self) -> None:
         self.found: list[tuple[bytes, bytes]] = []

@@ -1,4 +1,4 @@
-"""From the bytes of one client to its requests, in the order in which they came."""
+"""Receive buffer of one connection: from bytes to a queue of exchanges."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ _BEGINNING = re.compile(rb"[!-~]|\r\Z|\Z")
 
 
 class Incoming(asyncio.Protocol):
-    """What has come and is not parsed yet, and the queue of what it was parsed into."""
+    """The unparsed bytes, and the queue of parsed exchanges."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
         self.loop = loop
         self.limits = limits
         self.deadline = NEVER
-        """When the client must have sent more."""
+        """The loop time by which the client must have sent more."""
         self.waiting_bytes = 0
-        """Bytes of heads and bodies that are not answered, or not handed on."""
+        """Bytes of heads and bodies that are queued: not answered, or not passed on."""
         self._unparsed = b""
         self._searched = 0
         """Bytes of a head, at the beginning of the above, in which its end is not."""
         self._exchanges: deque[QueuedExchange] = deque()
         self._receiving: QueuedExchange | None = None
         self._refusal: bytes | None = None
-        """What is to be answered to what is no request, behind those that are."""
-        self._deaf = False
-        """Whether nothing more is read."""
+        """The answer to malformed input; sent after those to the requests before it."""
+        self._reading_ended = False
+        """Whether received bytes are discarded from now on."""
 
     def _parse(self) -> bool:
-        """Makes requests of what has come, as many as may wait; whether there was anything."""
+        """Parses exchanges up to the limit of the queue; returns whether anything was parsed."""
         data, start = self._unparsed, 0
-        if not data or self._deaf:
+        if not data or self._reading_ended:
             return False
         try:
-            while start < len(data) and not self._deaf:
+            while start < len(data) and not self._reading_ended:
                 before = start
                 if self._receiving is not None:
                     start = self._parse_body(data, start)
@@ -66,7 +66,7 @@ class Incoming(asyncio.Protocol):
             self._refuse(_TOO_LARGE)
         except (HeadRefused, BodyRefused):
             self._refuse(BAD_REQUEST)
-        self._unparsed = b"" if self._deaf else data[start:]
+        self._unparsed = b"" if self._reading_ended else data[start:]
         return start > 0
 
     def _parse_body(self, data: bytes, start: int) -> int:
@@ -119,21 +119,21 @@ class Incoming(asyncio.Protocol):
                 self.deadline = self.loop.time() + self.limits.body_seconds
 
     def _end_if_last(self, exchange: QueuedExchange) -> None:
-        """Nothing is read behind a request that ends its connection."""
+        """Discards what follows a request that ends its connection."""
         if not exchange.keep_alive:
-            self._deaf = True
+            self._reading_ended = True
 
     def _is_full(self) -> bool:
         return len(self._exchanges) > MAX_PIPELINED or self.waiting_bytes > MAX_WAITING
 
     def _refuse(self, answer: bytes) -> None:
-        self._deaf = True
+        self._reading_ended = True
         if self._refusal is None:
             self._refusal = answer
 
     def _set_deadline(self) -> None:
-        """When the client must have sent more, once nothing stands before it: what comes behind a
-        request that is being answered has time, for nobody may be reading it."""
+        """Sets the deadline of the client: for a body while it is received, for the next head when
+        the queue is empty. While a request is being answered there is none."""
         limits = self.limits
         if self._exchanges and self._exchanges[0] is self._receiving:
             self.deadline = self.loop.time() + limits.body_seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SWEEP_SECONDS = 1.0
-"""How often connections are looked at for having taken too long."""
+"""Seconds between two checks of all connections for expired deadlines."""
 
 
 @dataclass(slots=True)

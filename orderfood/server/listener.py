@@ -1,4 +1,4 @@
-"""The HTTP server whose parser is C: it listens, and keeps its connections within their limits."""
+"""The HTTP server with httptools: listens, counts connections, and enforces their deadlines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLOSE_SECONDS = 0.5
 
 
 class HttpToolsServer:
-    """Listens, and ends connections that take too long."""
+    """Accepts connections up to the limit, and ends those whose deadline has passed."""
 
     def __init__(self, delegate: HTTPServerConnectionDelegate, limits: Limits) -> None:
         self.loop = asyncio.get_running_loop()
@@ -31,8 +31,8 @@ class HttpToolsServer:
         self.done: asyncio.Future[None] = self.loop.create_future()
         self.done.set_result(None)
         self._closing = False
-        self._nobody = asyncio.Event()
-        self._nobody.set()
+        self._no_connections = asyncio.Event()
+        self._no_connections.set()
         self._acceptors: list[Acceptor] = []
         self._opening: set[asyncio.Task[object]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
@@ -57,14 +57,14 @@ class HttpToolsServer:
     def add(self, connection: Connection) -> bool:
         """Whether there is room for one more connection."""
         self.connections.add(connection)
-        self._nobody.clear()
+        self._no_connections.clear()
         return not self._closing and len(self.connections) <= self.limits.connections
 
     def remove(self, connection: Connection) -> None:
         """Forgets a connection that has ended."""
         self.connections.discard(connection)
         if not self.connections:
-            self._nobody.set()
+            self._no_connections.set()
         self.delegate.on_close(connection)
 
     @property
@@ -74,7 +74,7 @@ class HttpToolsServer:
 
     @property
     def sending(self) -> int:
-        """How many clients have still to take something of their answers."""
+        """How many connections have a part of an answer still to be sent."""
         return sum(connection.is_sending for connection in self.connections)
 
     def stop(self) -> None:
@@ -92,15 +92,15 @@ class HttpToolsServer:
             connection.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
-                await self._nobody.wait()
+                await self._no_connections.wait()
         for connection in list(self.connections):
             connection.abort()
-        await self._nobody.wait()
+        await self._no_connections.wait()
 
     def _sweep(self) -> None:
         now = self.loop.time()
         for connection in self.connections:
-            connection.end_lingering()
+            connection.start_lingering_timer()
         for connection in [c for c in self.connections if min(c.deadline, c.write_deadline) < now]:
             connection.abort()
         self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)

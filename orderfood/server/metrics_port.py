@@ -1,4 +1,4 @@
-"""A port of its own for GET /metrics, which tells the shop's turnover to whoever asks."""
+"""A port of its own for GET /metrics, which shows the shop's turnover without a key."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def metrics_url(settings: Settings, listening: socket | None) -> dict[str, str]:
     return {} if listening is None else {"metrics": f"{url_of(listening, settings.host)}/metrics"}
 
 
-def told(more: dict[str, str]) -> str:
-    """The same in words."""
+def urls_text(more: dict[str, str]) -> str:
+    """These URLs as text for the line that says where the program listens."""
     return "".join(f", {name} on {url}" for name, url in more.items())
 
 

@@ -1,4 +1,4 @@
-"""One request of a connection, from its head to its answer, in the queue of those before it."""
+"""An exchange in the queue of its connection (HTTP pipelining)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from orderfood.server.heads import Head
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Line(Protocol):
+class ExchangeConnection(Protocol):
     """What an exchange needs of its connection."""
 
     address: Address
@@ -31,33 +31,33 @@ class Line(Protocol):
 
     @property
     def has_ended(self) -> bool:
-        """Whether nobody is there any more to be answered."""
+        """Whether the connection is closed or closing."""
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the client has to take something before more is sent."""
+        """Whether the write buffer is above HIGH_WATER."""
 
     def start_request(self, exchange: Exchange) -> HTTPMessageDelegate:
-        """Who is told of a request."""
+        """The delegate of the application for a new request."""
 
     def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
-        """Sends; the future ends when the client has taken enough of it."""
+        """Writes; the future ends when the write buffer is below HIGH_WATER."""
 
     def pump(self) -> None:
-        """Brings the first exchange as far as it gets, and the next when it is answered."""
+        """Advances the first exchange of the queue as far as possible, and then the next ones."""
 
     def close(self) -> None:
         """Ends the connection when what was written is sent."""
 
-    def linger(self) -> None:
-        """Ends our side, and the connection in a moment."""
+    def lingering_close(self) -> None:
+        """Shuts our side, and closes the connection later."""
 
     def fail(self, error: BaseException | None) -> None:
-        """Ends the connection for a defect."""
+        """Logs the error and aborts the connection."""
 
 
 class QueuedExchange(Exchange):
-    """One request and its answer, in the queue of its connection."""
+    """One request and its answer. Exchanges of one connection are answered in order."""
 
     # until something else is known; in the class, for most requests are answered before that
     delegate: HTTPMessageDelegate | None = None
@@ -66,14 +66,14 @@ class QueuedExchange(Exchange):
     head_written = False
     finished = False
     arrived: bytes | bytearray = b""
-    """What has come of the body and is not handed on."""
+    """Buffer of the body: received, not yet passed to the delegate."""
     _rest: memoryview | None = None
-    """What is still to be sent of a large answer."""
+    """The rest of a large answer, still to be sent."""
     _chunked = False
     _remaining: int | None = None
     _on_close: Callable[[], None] | None = None
 
-    def __init__(self, connection: Line, head: Head, head_bytes: int) -> None:
+    def __init__(self, connection: ExchangeConnection, head: Head, head_bytes: int) -> None:
         self.connection = connection
         self.context = connection.address
         self.remote_ip = connection.address.remote_ip
@@ -84,13 +84,14 @@ class QueuedExchange(Exchange):
         self.head_bytes = head_bytes
         self.body = head.body
         self.complete = head.body is None
-        """Whether the whole request has come."""
+        """Whether the whole request has been received."""
 
     def is_whole(self, most: int) -> bool:
         return self.complete and len(self.arrived) <= most
 
     def receive(self, data: bytes, start: int) -> int:
-        """Takes what belongs to the body, and returns where that ends. Raises BodyRefused."""
+        """Reads the body from ``data`` at ``start`` on; returns where it stopped. Raises
+        BodyRefused."""
         assert self.body is not None
         into = None
         if not self.finished:
@@ -126,7 +127,7 @@ class QueuedExchange(Exchange):
         return self._send(head + self._format(chunk) if chunk else head)
 
     def _frame(self, headers: HTTPHeaders, no_body: bool) -> None:
-        """Decides how the client will know where the body ends (RFC 9112, 6.3)."""
+        """Chooses the framing of the answer's body (RFC 9112, 6.3)."""
         if no_body:
             self._remaining = 0
         elif "Content-Length" in headers:
@@ -159,7 +160,7 @@ class QueuedExchange(Exchange):
             self.connection.pump()
 
     def send_rest(self) -> None:
-        """Sends of a large answer what the client takes now."""
+        """Sends slices of a large answer while the write buffer has room."""
         while self._rest is not None and not self.connection.is_blocked:
             self.connection.write(self._rest[:SLICE])
             self._rest = self._rest[SLICE:] or None
@@ -196,26 +197,27 @@ class QueuedExchange(Exchange):
         self.keep_alive = False
         self.connection.close()
 
-    def linger(self) -> None:
+    def lingering_close(self) -> None:
         self.keep_alive = False
-        self.connection.linger()
+        self.connection.lingering_close()
 
     # --- what the connection calls ---
 
     @property
     def is_sending(self) -> bool:
-        """Whether a large answer is on its way."""
+        """Whether a rest of a large answer is still to be sent."""
         return self._rest is not None
 
     def begin(self) -> None:
-        """Hands the head on. Raises HTTPInputError."""
+        """Passes the head to a new delegate. Raises HTTPInputError."""
         self.delegate = self.connection.start_request(self)
         judging = self.delegate.headers_received(self.start_line, self.headers)
         if judging is not None:
             self._wait_for(judging)
 
     def deliver(self) -> None:
-        """Hands on what has come of the body, as far as the handler takes it."""
+        """Passes the buffered body to the delegate until that blocks, then the end of the
+        request."""
         assert self.delegate is not None
         if self.expects:
             self._continue()
@@ -253,7 +255,7 @@ class QueuedExchange(Exchange):
             self.connection.pump()
 
     def lose(self) -> None:
-        """The client has left."""
+        """Notifies the delegate that the connection is lost."""
         callback, self._on_close, self._rest = self._on_close, None, None
         if self.delegate is None or self.finished:
             return

@@ -23,12 +23,12 @@ from tornado.httputil import (
 from tornado.iostream import IOStream, StreamClosedError
 
 from orderfood.server.accepting import Acceptor
+from orderfood.server.bounded_cache import bounded_cache
 from orderfood.server.exchange import SLICE, Address, Exchange
 from orderfood.server.framing import BodyRefused, body_of
 from orderfood.server.heads import MAX_FIELDS
 from orderfood.server.limits import SWEEP_SECONDS, Limits
-from orderfood.server.linger import Lingering
-from orderfood.server.remembered import remembered
+from orderfood.server.lingering_close import LingeringConnections
 
 _END_OF_HEAD = rb"\r\n\r\n|(?<!\r)\n"
 """The end of a head, or a bare LF, behind which no more of it is looked at."""
@@ -36,7 +36,7 @@ _END_OF_HEAD = rb"\r\n\r\n|(?<!\r)\n"
 _FRAMING = ("Transfer-Encoding", "Content-Length")
 
 # Tornado would keep a thousand spellings of names that clients choose, of any size
-vars(httputil)["_normalize_header"] = remembered(httputil._normalize_header.__wrapped__)
+vars(httputil)["_normalize_header"] = bounded_cache(httputil._normalize_header.__wrapped__)
 
 
 class TimedStream(IOStream):
@@ -44,7 +44,7 @@ class TimedStream(IOStream):
 
     written_at = 0.0
     _has_ended = False
-    lingering: Lingering | None = None
+    lingering: LingeringConnections | None = None
     """Where the connection goes when it is closed."""
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
@@ -76,7 +76,7 @@ class TimedStream(IOStream):
         return head
 
     def close(self, exc_info: Any = False) -> None:
-        """Ends the connection, whose client may still be sending, in a moment."""
+        """Closes the connection with a lingering close."""
         if self.lingering is not None and not self.closed():
             self.lingering.add(self.socket)
         super().close(exc_info)
@@ -88,7 +88,7 @@ class TimedStream(IOStream):
 
 
 class TornadoServer(HTTPServer):
-    """Tornado's own server, which knows its connections and ends those that take too long."""
+    """Tornado's own server, with deadlines for its connections."""
 
     def initialize(  # type: ignore[override]
         self, app: HTTPServerConnectionDelegate, limits: Limits
@@ -104,7 +104,7 @@ class TornadoServer(HTTPServer):
         self._limits = limits
         self._streams: set[TimedStream] = set()
         self._rests: set[asyncio.Task[None]] = set()
-        self._lingering = Lingering()
+        self._lingering = LingeringConnections()
         self._acceptors: list[Acceptor] = []
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -115,7 +115,7 @@ class TornadoServer(HTTPServer):
 
     @property
     def sending(self) -> int:
-        """How many clients have still to take something of their answers."""
+        """How many connections have a part of an answer still to be sent."""
         return max(len(self._rests), sum(stream.writing() for stream in self._streams))
 
     @property
@@ -186,7 +186,7 @@ class TornadoExchange(Exchange):
     def __init__(self, connection: HTTP1Connection, rests: set[asyncio.Task[None]]) -> None:
         self._connection = connection
         self._rests = rests
-        """What is still to be sent of large answers."""
+        """The rests of large answers, still to be sent."""
         self.context = connection.context
         self.remote_ip = cast(Address, connection.context).remote_ip
 
@@ -221,11 +221,11 @@ class TornadoExchange(Exchange):
             self._connection.finish()
 
     def end_behind(self) -> None:
-        """Has nothing behind this request be read."""
+        """Stops reading behind this request."""
         # there is no public way to say it
         self._connection._disconnect_on_finish = True
 
-    def linger(self) -> None:
+    def lingering_close(self) -> None:
         self._connection.stream.close()
 
     # --- Tornado's own interface ---
@@ -249,7 +249,8 @@ class TornadoExchange(Exchange):
 
 
 def _forget(written: asyncio.Future[None]) -> None:
-    """Whoever does not wait for a client need not know that it has left."""
+    """Marks the exception of a write as retrieved: a caller that does not await it need not see
+    that the client has left."""
     written.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 

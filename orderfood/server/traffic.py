@@ -1,4 +1,4 @@
-"""What the server knows of its traffic: how many requests are in flight, and whether it drains."""
+"""Requests in flight, and whether the server drains."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Traffic:
-    """Shared by whoever answers requests and by whoever ends the server."""
+    """Shared by the request delegates, which count, and by the drain, which waits."""
 
     in_flight: int = 0
     draining: bool = False

@@ -1,4 +1,4 @@
-"""Several worker processes on one port, watched over by a process that serves nothing itself.
+"""Several worker processes on one port, and the supervisor that starts and restarts them.
 
 All workers accept on one socket that the supervisor has opened: a connection that waits in its
 queue when a worker dies is taken by another one. Each worker is an ``order-food`` of its own, held
@@ -21,16 +21,16 @@ from contextlib import contextmanager, suppress
 
 from orderfood.observe.logs import say
 from orderfood.server.drain import bind, received_signals, url_of
-from orderfood.server.metrics_port import metrics_socket, metrics_url, told
+from orderfood.server.metrics_port import metrics_socket, metrics_url, urls_text
 from orderfood.settings import Settings, worker_environment
 
 logger = logging.getLogger("order-food")
 
 QUICK_SECONDS = 1.0
-"""A worker that lived no longer is started again only after a pause."""
+"""A worker that lived no longer is restarted with backoff."""
 
 LONGEST_PAUSE = 5.0
-"""Seconds between two starts of a worker that dies again and again."""
+"""The longest backoff, in seconds."""
 
 
 class WorkerFailed(Exception):
@@ -51,19 +51,20 @@ async def supervise(settings: Settings) -> None:
         more = metrics_url(settings, metrics)
         say(
             logger,
-            f"order-food listens on {url}{told(more)}",
+            f"order-food listens on {url}{urls_text(more)}",
             url=url,
             workers=settings.workers,
             **more,
         )
-        await supervisor.pass_on(await signals.get())
+        await supervisor.forward_signal(await signals.get())
         while not await supervisor.ended(signals):
             pass
 
 
 @contextmanager
 def _metrics_folder() -> Iterator[str]:
-    """Where the workers leave their counts for whichever of them is asked for the metrics."""
+    """The folder of prometheus-client's multiprocess mode, through which workers share their
+    metrics."""
     folder = tempfile.mkdtemp(prefix="orderfood-metrics-")
     try:
         yield folder
@@ -82,8 +83,8 @@ class _Supervisor:
         self._ending = False
 
     async def start(self) -> None:
-        """Starts the first worker, and the others when it listens: what is wrong with one is most
-        likely wrong with all."""
+        """Starts the first worker, and the others when it listens: a fault of the settings shows in
+        the first. Raises WorkerFailed."""
         first = asyncio.Event()
         self._keep(first)
         ready = asyncio.create_task(first.wait())
@@ -98,7 +99,7 @@ class _Supervisor:
         self._keepers.add(asyncio.create_task(self._keep_alive(first)))
 
     async def _keep_alive(self, first: asyncio.Event) -> None:
-        """Runs one worker after the other until the end."""
+        """Restarts a worker whenever it ends, with backoff, until the shutdown."""
         clock, pause = asyncio.get_running_loop().time, 0.1
         while not self._ending:
             began = clock()
@@ -143,13 +144,13 @@ class _Supervisor:
         )
 
     def _forget(self, pid: int) -> None:
-        """A worker that is gone has nothing in flight; what it counted stays."""
+        """Removes the live gauges of a worker that has ended; its counters stay."""
         from prometheus_client.multiprocess import mark_process_dead
 
         with suppress(OSError):
             mark_process_dead(pid, self._folder)  # type: ignore[no-untyped-call]
 
-    async def pass_on(self, number: int) -> None:
+    async def forward_signal(self, number: int) -> None:
         """Sends a signal to all workers; none is started any more. One that does not know the
         signal yet gets SIGTERM, which ends it without a word."""
         self._ending = True
@@ -164,7 +165,7 @@ class _Supervisor:
         everyone = asyncio.create_task(asyncio.wait(self._keepers))
         await asyncio.wait((another, everyone), return_when=asyncio.FIRST_COMPLETED)
         if another.done():
-            await self.pass_on(another.result())
+            await self.forward_signal(another.result())
             return False
         another.cancel()
         return True
@@ -181,7 +182,8 @@ class Worker:
         self._control.setblocking(False)
 
     def listens(self) -> None:
-        """Tells the supervisor, and watches it: when it is gone, this process drains, too."""
+        """Reports to the supervisor that this worker listens, and drains when the supervisor
+        ends."""
         with suppress(OSError):
             self._control.send(b"1")
         loop = asyncio.get_running_loop()
@@ -192,6 +194,6 @@ class Worker:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def close(self) -> None:
-        """Lets go of the supervisor."""
+        """Closes the connection to the supervisor."""
         asyncio.get_running_loop().remove_reader(self._control)
         self._control.close()

@@ -88,8 +88,8 @@ def setting(
     secret: bool = False,
 ) -> T:
     """A field that one variable gives. ``default``, ``meaning`` and ``allowed`` are what is shown;
-    ``parse`` raises ValueError. ``compute`` finds the default where it is no constant; ``fit`` is
-    told the fields above, and returns the value or raises ValueError; ``empty`` says what an empty
+    ``parse`` raises ValueError. ``compute`` finds the default where it is no constant; ``fit`` gets
+    the fields above, and returns the value or raises ValueError; ``empty`` says what an empty
     variable is; a ``secret`` is left out of ``repr``."""
     described = _Setting(default, meaning, allowed, parse, compute, fit, empty)
     made: T = field(metadata={"setting": described}, repr=not secret)
@@ -126,7 +126,8 @@ def _span_exporter(environ: Mapping[str, str], others: Others) -> SpanExporter:
 
 
 def _metrics_folder(environ: Mapping[str, str], others: Others) -> str:
-    """Raises SettingsError: prometheus-client would raise what nobody expects."""
+    """The folder as set. Raises SettingsError when it cannot be written to, before
+    prometheus-client fails on it with a traceback."""
     value = environ.get(METRICS_FOLDER, "")
     if value and not (os.path.isdir(value) and os.access(value, os.W_OK)):
         raise SettingsError(
@@ -314,7 +315,7 @@ class Settings:
     metrics_folder: str = derived(_metrics_folder)
     """Where processes share their counts; empty when there is but one."""
     jaeger_is_assumed: bool = derived(lambda environ, others: "JAEGER_ENDPOINT" not in environ)
-    """Whether nobody has said where Jaeger is, so that it need not be there."""
+    """Whether JAEGER_ENDPOINT is not set, so that an unreachable collector is no warning."""
     span_exporter: SpanExporter = derived(_span_exporter)
     """Where spans go: decided here so that a program that is not traced never imports the SDK."""
     propagators: tuple[str, ...] = derived(
@@ -335,8 +336,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 
 
 def log_format_of(environ: Mapping[str, str] = os.environ) -> LogFormat:
-    """LOG_FORMAT alone, for whoever has to say that the settings make no sense; text when it makes
-    none itself."""
+    """LOG_FORMAT alone, for the line that reports invalid settings; text when it is invalid
+    itself."""
     try:
         log_format: LogFormat = _read(environ, Settings.__dataclass_fields__["log_format"], {})
     except SettingsError:
@@ -375,7 +376,7 @@ def worker_environment(metrics_folder: str) -> dict[str, str]:
 def pass_over_nonsense(environ: MutableMapping[str, str] = os.environ) -> list[str]:
     """Takes out of ``environ`` what OpenTelemetry's libraries would fail over, and says so in a
     line for each. Before they are imported: some of it they read then."""
-    changes, nonsense = otel_variables.judge(environ)
+    changes, nonsense = otel_variables.check_variables(environ)
     lines = [
         f"{name} is {_shown_of(name, environ[name])} and is passed over; allowed: {allowed}"
         for name, allowed in nonsense

@@ -1,8 +1,8 @@
 """OpenTelemetry's own variables: what of them makes sense to the libraries that are used here.
 
-The libraries judge them one by one and late: some with a traceback, some with an exception while a
-program starts or a request is served. Tracing must not stop a shop, and the specification wants
-what cannot be read to be told and passed over; so that is done here, before a library reads them.
+The libraries validate them one by one and late: some with a traceback, some with an exception while
+a program starts or a request is served. Tracing must not stop a shop, and the specification wants
+invalid values to be reported and ignored; so that is done here, before a library reads them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Check(NamedTuple):
     allowed: str
 
 
-def judge(environ: Mapping[str, str]) -> tuple[dict[str, str | None], list[Nonsense]]:
+def check_variables(environ: Mapping[str, str]) -> tuple[dict[str, str | None], list[Nonsense]]:
     """What to change in ``environ`` (None: to be removed) so that no library fails over it, and
     what of it made no sense. What is empty counts as not set."""
     changes: dict[str, str | None] = {}

@@ -201,5 +201,5 @@ def package_version() -> str:
 
 
 def fitting_log_format() -> str:
-    """What suits whoever reads stdout."""
+    """The default of LOG_FORMAT: text on a terminal, else json."""
     return "text" if sys.stdout is not None and sys.stdout.isatty() else "json"

@@ -1,1 +1,1 @@
-"""The rules of the shop: neither HTTP nor SQL."""
+"""Domain logic: orders, prices, coupons, the catalogue cache. Neither HTTP nor SQL."""

@@ -1,4 +1,4 @@
-"""The catalogue as the server uses it: looked up and encoded once, never older than a second."""
+"""The catalogue cache: one snapshot per version, never served when older than a second."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from orderfood.shop.deadlines import CALL_SECONDS, Deadlines, leave_request
-from orderfood.shop.observer import NOBODY, Observer
+from orderfood.shop.observer import NULL_OBSERVER, Observer
 from storage import Storage
 from storage.errors import StorageError
 from storage.records import ApiKey, Coupon, Product, User, VersionedCatalogue
@@ -21,60 +21,60 @@ Entry = TypeVar("Entry")
 logger = logging.getLogger(__name__)
 
 MAX_AGE = 1.0
-"""Seconds after which what was last probed is no longer served without a new probe."""
+"""Seconds after which a snapshot is no longer served without a new probe."""
 
 PROBE_INTERVAL = 0.4
 """Seconds between two probes: one may fail or be late and nothing served is too old."""
 
 
-PORTION = 200
-"""Entries that are worked on before requests get their turn: about a millisecond."""
+BATCH_SIZE = 200
+"""Entries that are processed in one turn of the event loop: about a millisecond."""
 
 KEPT_COUPONS = 10_000
-"""How many coupons a snapshot keeps of those that were asked for."""
+"""Coupons in the cache of one snapshot."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One version of the catalogue, with what requests look up in it."""
+    """One version of the catalogue, with the indexes that requests use."""
 
     version: int
     loaded_at: datetime | None
     products: Mapping[str, Product]
     keys: Mapping[str, tuple[User, ApiKey]]
     file_coupon: Coupon | None
-    shown: Any = None
-    """What whoever shows the products has made of them."""
+    rendered: Any = None
+    """What ``render`` has made of the products."""
     coupons: dict[bytes, Coupon] = field(default_factory=dict)
-    """Those that were asked for, by their folded codes; there may be too many for memory."""
+    """Cache of coupons by folded code: all of them may be too many for memory."""
 
     def keep_coupon(self, folded: bytes, coupon: Coupon) -> None:
-        """Remembers a coupon of this version; when there are too many, the first are forgotten."""
+        """Adds a coupon to the cache; evicts the oldest entry when it is full."""
         if len(self.coupons) >= KEPT_COUPONS:
             del self.coupons[next(iter(self.coupons))]
         self.coupons[folded] = coupon
 
 
-Show = Callable[[Sequence[Product]], Awaitable[Any]]
-"""Makes of the products of a version what they are shown as, once, before the version is served."""
+Render = Callable[[Sequence[Product]], Awaitable[Any]]
+"""Renders the products of a version, once, before the version is served."""
 
 
-async def show_nothing(products: Sequence[Product]) -> None:
-    """For a catalogue that nobody looks at."""
+async def render_nothing(products: Sequence[Product]) -> None:
+    """Renders nothing: for a cache without an API in front."""
 
 
-async def build_snapshot(stored: VersionedCatalogue, show: Show = show_nothing) -> Snapshot:
-    """The look-up tables of one version; products keep their order by id.
+async def build_snapshot(stored: VersionedCatalogue, render: Render = render_nothing) -> Snapshot:
+    """The snapshot of a stored catalogue; products keep their order by id.
 
-    It is made in portions, between which requests are answered: a second thread of Python would
-    hold them up for longer than the work takes.
+    It is built in batches, between which the event loop runs: a second thread would hold up
+    requests for longer, by the GIL.
     """
     catalogue = stored.catalogue
     products: dict[str, Product] = {}
-    async for portion in portions(catalogue.products):
-        products.update((str(product.id), product) for product in portion)
+    async for batch in batches(catalogue.products):
+        products.update((str(product.id), product) for product in batch)
     keys: dict[str, tuple[User, ApiKey]] = {}
-    async for some in portions(catalogue.users):
+    async for some in batches(catalogue.users):
         keys.update((key.hash, (user, key)) for user in some for key in user.keys)
     return Snapshot(
         version=stored.version,
@@ -82,57 +82,58 @@ async def build_snapshot(stored: VersionedCatalogue, show: Show = show_nothing) 
         products=products,
         keys=keys,
         file_coupon=catalogue.file_coupon,
-        shown=await show(catalogue.products),
+        rendered=await render(catalogue.products),
     )
 
 
-async def portions(entries: Sequence[Entry]) -> AsyncIterator[Sequence[Entry]]:
-    """Portions of what may be many, with a pause after each."""
-    for begin in range(0, len(entries), PORTION):
-        yield entries[begin : begin + PORTION]
+async def batches(entries: Sequence[Entry]) -> AsyncIterator[Sequence[Entry]]:
+    """The entries in batches of BATCH_SIZE; the event loop runs after each."""
+    for begin in range(0, len(entries), BATCH_SIZE):
+        yield entries[begin : begin + BATCH_SIZE]
         await asyncio.sleep(0)
 
 
-def _look_at(probe: asyncio.Task[Snapshot]) -> None:
-    """Nobody may be waiting any more for one that fails."""
+def _retrieve_exception(probe: asyncio.Task[Snapshot]) -> None:
+    """Marks the exception as retrieved: every caller may have been cancelled meanwhile."""
     if not probe.cancelled():
         probe.exception()
 
 
 class CatalogueCache:
-    """Holds the newest snapshot, and asks the storage's version often enough to know that it is.
+    """Holds the newest snapshot, and probes the storage's version to know that it is the newest.
 
-    A request takes :attr:`fresh` when there is one, and else waits for :meth:`get`: so a store
-    that does not answer is an error within a second, and never an old price.
+    A request uses :attr:`fresh` when it is not None, and else awaits :meth:`get`: a store that
+    does not answer is an error within a second, and never an old price.
     """
 
     def __init__(
         self,
         storage: Storage,
         clock: Callable[[], float] = time.monotonic,
-        observer: Observer = NOBODY,
+        observer: Observer = NULL_OBSERVER,
         deadlines: Deadlines | None = None,
-        show: Show = show_nothing,
+        render: Render = render_nothing,
     ) -> None:
         self._storage = storage
         self._deadlines = deadlines or Deadlines(CALL_SECONDS)
         self._clock = clock
         self._observer = observer
-        self._show = show
+        self._render = render
         self._snapshot: Snapshot | None = None
         self._probed_at = float("-inf")
         self._probe: asyncio.Task[Snapshot] | None = None
 
     @property
     def fresh(self) -> Snapshot | None:
-        """The newest snapshot if a probe that began less than MAX_AGE ago confirmed it."""
+        """The newest snapshot if a probe that began less than MAX_AGE ago confirmed it; else
+        None."""
         if self._clock() - self._probed_at < MAX_AGE:
             return self._snapshot
         return None
 
     @property
     def newest(self) -> Snapshot | None:
-        """The newest snapshot, of whatever age."""
+        """The newest snapshot, of any age; None before the first."""
         return self._snapshot
 
     async def get(self) -> Snapshot:
@@ -140,11 +141,11 @@ class CatalogueCache:
         return self.fresh or await self.refresh()
 
     async def refresh(self) -> Snapshot:
-        """Probes now, or waits for the probe under way; all who wait share it, each as long as a
-        request waits for the store. Raises StorageError."""
+        """Probes the storage, or joins the probe under way (single flight). Each caller waits as
+        long as a request waits for the store. Raises StorageError."""
         if self._probe is None or self._probe.done():
             self._probe = asyncio.create_task(self._refresh())
-            self._probe.add_done_callback(_look_at)
+            self._probe.add_done_callback(_retrieve_exception)
         return await self._deadlines.bound("catalogue", asyncio.shield(self._probe))
 
     async def _refresh(self) -> Snapshot:
@@ -156,7 +157,7 @@ class CatalogueCache:
             # until the new version is there the old one counts as confirmed by this probe
             self._probed_at = began
             snapshot = await build_snapshot(
-                await self._storage.read_catalogue(coupons=False), self._show
+                await self._storage.read_catalogue(coupons=False), self._render
             )
             logger.info("catalogue version %d", snapshot.version)
             self._observer.catalogue_changed(snapshot)
@@ -164,7 +165,8 @@ class CatalogueCache:
         return snapshot
 
     async def run(self) -> None:
-        """Probes for ever. A store that is away is reported once, and once when it is back."""
+        """Probes until it is cancelled. Logs once when the store stops answering, and once when it
+        answers again."""
         away = False
         while True:
             try:
@@ -180,8 +182,8 @@ class CatalogueCache:
             await self._pause()
 
     async def _pause(self) -> None:
-        """Until a notice comes, or the next probe is due. Whatever is wrong with notices, it only
-        makes a probe later: it must not end the probing."""
+        """Waits for a notice, or until the next probe is due. A failure of notices only makes the
+        probe later: it must not end the probing."""
         try:
             async with asyncio.timeout(PROBE_INTERVAL):
                 await self._storage.wait_for_notice()

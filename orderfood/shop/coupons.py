@@ -1,11 +1,11 @@
-"""What a coupon is worth, and when it may be used: pure functions on frozen values."""
+"""Rules of coupons: validity and discount. Pure functions on frozen values."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from orderfood.shop.errors import FieldError, Unprocessable
+from orderfood.shop.refusals import FieldError, Unprocessable
 from storage.records import Coupon, CouponKind, OrderLine
 
 MAX_CODE = 100

@@ -1,4 +1,4 @@
-"""How long a request waits for the store, whatever it asks of it.
+"""Deadlines: how long a request waits for the store, over all its calls.
 
 A timer for each call, as asyncio.timeout has it, is made and taken back thousands of times a
 second, and hardly one ever rings. One timer, for the call that runs out first, is enough; a timer
@@ -25,7 +25,7 @@ CALL_SECONDS = 5.0
 
 
 class _Spent:
-    """What one request has waited for the store so far."""
+    """The seconds that one request has waited for the store."""
 
     __slots__ = ("seconds",)
 
@@ -37,18 +37,18 @@ _spent: ContextVar[_Spent | None] = ContextVar("spent", default=None)
 
 
 def begin_request() -> None:
-    """From here on the calls of this task share one limit."""
+    """Starts a request in this task: its calls share one limit from here on."""
     _spent.set(_Spent())
 
 
 def leave_request() -> None:
-    """From here on each call of this task has the whole limit: it works for other requests, too."""
+    """Leaves the request: each call of this task has the whole limit, for it serves others, too."""
     _spent.set(None)
 
 
 @contextmanager
 def counted() -> Iterator[None]:
-    """What the block takes counts as waiting for the store, though nothing here ends it."""
+    """Adds the time of the block to what the request has waited, without a deadline for it."""
     spent, clock = _spent.get(), asyncio.get_running_loop().time
     began = clock()
     try:
@@ -59,7 +59,7 @@ def counted() -> Iterator[None]:
 
 
 class _Call:
-    """One that is under way, and the task that waits for it."""
+    """A call under way, and the task that awaits it."""
 
     __slots__ = ("cancelling", "expired", "task")
 
@@ -69,8 +69,8 @@ class _Call:
         self.expired = False
 
     def take_back(self) -> bool:
-        """Takes the cancellation of a call that has run out back, once; whether there was one, and
-        nobody else's with it."""
+        """Withdraws the cancellation of an expired call, once. Returns whether the task was
+        cancelled by the deadline alone."""
         if not self.expired or self.task is None:
             return False
         self.expired = False
@@ -78,7 +78,7 @@ class _Call:
 
 
 class Deadlines:
-    """Bounds calls to so many seconds: those of a request together, any other each."""
+    """Bounds calls to ``seconds``: the calls of one request together, any other call by itself."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -87,8 +87,8 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
 
     async def bound(self, name: str, awaitable: Awaitable[T]) -> T:
-        """The result of what is awaited. Raises StorageUnavailable when it takes too long: it is
-        cancelled then, as asyncio.timeout would."""
+        """Awaits a call and returns its result. Raises StorageUnavailable when it exceeds the
+        deadline; it is cancelled then, as by asyncio.timeout."""
         spent, clock = _spent.get(), asyncio.get_running_loop().time
         began = clock()
         call = self._begin(began + self._seconds - (spent.seconds if spent is not None else 0.0))
@@ -118,10 +118,10 @@ class Deadlines:
     def _set_timer(self, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(deadline, self._ring)
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._expire)
 
-    def _ring(self) -> None:
-        """Ends what is over time, and sets the timer for the next of the rest."""
+    def _expire(self) -> None:
+        """Cancels the calls that have expired, and sets the timer for the next one."""
         self._timer = None
         now = asyncio.get_running_loop().time()
         while self._calls and (self._calls[0][2].task is None or self._calls[0][0] <= now):

@@ -1,4 +1,4 @@
-"""Whoever watches the shop: what it is told of, and the null object that does nothing with it."""
+"""The observer of server and shop: its events, its null object, and a composite."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class RequestKind(NamedTuple):
-    """What requests are counted by: both are among the few that there are."""
+    """The labels that requests are counted by, both of bounded cardinality."""
 
     method: str
     route: str
@@ -19,7 +19,7 @@ class RequestKind(NamedTuple):
 
 
 class AnsweredRequest(NamedTuple):
-    """A request that is answered, or whose client is gone."""
+    """A request that was answered, or whose client has left."""
 
     kind: RequestKind
     status: int
@@ -27,7 +27,7 @@ class AnsweredRequest(NamedTuple):
     request_id: str
     user: str | None
     reason: str | None
-    """Why it was not answered as it wished: a fixed word."""
+    """The reason of a failure: a fixed word; None for success."""
     received: int
     """Bytes of the request's body."""
     sent: int
@@ -35,7 +35,7 @@ class AnsweredRequest(NamedTuple):
 
 
 class StorageCall(NamedTuple):
-    """A call of the storage that has ended."""
+    """A storage call that has ended."""
 
     operation: str
     seconds: float
@@ -43,17 +43,17 @@ class StorageCall(NamedTuple):
 
 
 class Observer:
-    """Told of all that happens. This one does nothing: it is the null object, and the base of those
-    that want to know of some of it. No method raises anything or waits."""
+    """The interface of observers, and their null object: every method does nothing. Observers
+    override the events that they use. No method raises or blocks."""
 
     def request_began(self, kind: RequestKind) -> None:
-        """A request has come."""
+        """The head of a request has arrived."""
 
     def request_ended(self, request: AnsweredRequest) -> None:
-        """It has ended: once for each that began."""
+        """A request has ended: once for each that began."""
 
     def order_placed(self, order: Order, coupon: Coupon | None) -> None:
-        """A new order was stored; one that is replayed is none."""
+        """A new order was stored. A replay under its idempotency key is no new order."""
 
     def catalogue_changed(self, snapshot: Snapshot) -> None:
         """A new version of the catalogue is served from now on."""
@@ -62,14 +62,14 @@ class Observer:
         """A storage call has ended."""
 
     def orders_committed(self, count: int) -> None:
-        """So many orders were given to the store in one commit."""
+        """``count`` orders share a commit."""
 
     def flush(self) -> None:
-        """Nothing more happens: what was kept back is to be handed on."""
+        """The last event: writes what is buffered."""
 
 
 class Observers(Observer):
-    """Tells several of them, in this order, each what it wants to know."""
+    """The composite: passes each event to those observers that override it, in their order."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         def those(method: str) -> list[Callable[..., None]]:
@@ -85,33 +85,33 @@ class Observers(Observer):
         self._flush = those("flush")
 
     def request_began(self, kind: RequestKind) -> None:
-        for tell in self._began:
-            tell(kind)
+        for notify in self._began:
+            notify(kind)
 
     def request_ended(self, request: AnsweredRequest) -> None:
-        for tell in self._ended:
-            tell(request)
+        for notify in self._ended:
+            notify(request)
 
     def order_placed(self, order: Order, coupon: Coupon | None) -> None:
-        for tell in self._placed:
-            tell(order, coupon)
+        for notify in self._placed:
+            notify(order, coupon)
 
     def catalogue_changed(self, snapshot: Snapshot) -> None:
-        for tell in self._changed:
-            tell(snapshot)
+        for notify in self._changed:
+            notify(snapshot)
 
     def storage_called(self, call: StorageCall) -> None:
-        for tell in self._called:
-            tell(call)
+        for notify in self._called:
+            notify(call)
 
     def orders_committed(self, count: int) -> None:
-        for tell in self._committed:
-            tell(count)
+        for notify in self._committed:
+            notify(count)
 
     def flush(self) -> None:
-        for tell in self._flush:
-            tell()
+        for notify in self._flush:
+            notify()
 
 
-NOBODY = Observer()
-"""Watches nothing."""
+NULL_OBSERVER = Observer()
+"""The null object."""

@@ -1,4 +1,4 @@
-"""The use cases: plain async functions on a shop. They know neither HTTP nor SQL."""
+"""The use cases: async functions on a Shop, independent of HTTP and SQL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from datetime import UTC, datetime, timedelta
 
 from orderfood.shop.catalogue import CatalogueCache, Snapshot
 from orderfood.shop.coupons import MAX_CODE, MAX_FILE_CODE, MIN_FILE_CODE, fold_code, refused
-from orderfood.shop.errors import (
+from orderfood.shop.key_locks import KeyLocks
+from orderfood.shop.observer import NULL_OBSERVER, Observer
+from orderfood.shop.order_ids import new_order_id
+from orderfood.shop.pricing import Basket, Prices, price, resolve_lines
+from orderfood.shop.refusals import (
     FieldError,
     KeyMissing,
     KeyRefused,
@@ -18,25 +22,21 @@ from orderfood.shop.errors import (
     UnknownCoupon,
     Unprocessable,
 )
-from orderfood.shop.keylocks import KeyLocks
-from orderfood.shop.observer import NOBODY, Observer
-from orderfood.shop.order_ids import new_order_id
-from orderfood.shop.pricing import Basket, Prices, price, resolve_lines
 from storage import Storage
 from storage.errors import CouponUsedUp, OrderNotFound, StorageBusy
 from storage.records import (
     ApiKey,
     Coupon,
     CouponLimits,
+    Cursor,
     IdempotencyKey,
     Order,
     OrderLine,
-    Page,
     User,
 )
 
 KEY_LIFETIME = timedelta(hours=24)
-"""How long an idempotency key is remembered."""
+"""How long an idempotency key is stored."""
 
 CREATE_ORDER = "create_order"
 READ_ORDER = "read_order"
@@ -54,10 +54,10 @@ class Shop:
     storage: Storage
     catalogue: CatalogueCache
     now: Callable[[], datetime] = utc_now
-    observer: Observer = NOBODY
+    observer: Observer = NULL_OBSERVER
     key_locks: KeyLocks = field(default_factory=KeyLocks)
     refused_keys: frozenset[str] = frozenset()
-    """Hashes of keys that open nothing, whoever has them."""
+    """Hashes of keys that are always refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,9 @@ def hash_key(key: str) -> str:
 
 
 async def authenticate(shop: Shop, key: str | None, scope: str) -> User:
-    """Whose key this is. Raises KeyMissing, KeyRefused.
+    """The user of this key. Raises KeyMissing, KeyRefused.
 
-    The key is looked up by its hash: what the time tells is about the hash, not about the key.
+    The key is looked up by its hash, so a timing attack learns about the hash, not about the key.
     """
     if not key:
         raise KeyMissing("no_key", "an API key is required in the header api_key")
@@ -94,14 +94,14 @@ async def authenticate(shop: Shop, key: str | None, scope: str) -> User:
 
 
 async def find_key(shop: Shop, key: str) -> tuple[User, ApiKey] | None:
-    """The user and the key as stored; None when there is no such key, or none that counts."""
+    """The user and the stored key; None when there is no such key, or it is always refused."""
     snapshot = await shop.catalogue.get()
     hashed = hash_key(key)
     return None if hashed in shop.refused_keys else snapshot.keys.get(hashed)
 
 
 async def is_good_key(shop: Shop, key: str) -> bool:
-    """Whether there is such a key and it has not expired, whatever it may do."""
+    """Whether the key exists and has not expired, whatever its scopes."""
     found = await find_key(shop, key)
     return found is not None and not _has_expired(shop, found[1])
 
@@ -172,8 +172,8 @@ def _unknown_coupon() -> UnknownCoupon:
 
 
 @dataclass(frozen=True, slots=True)
-class Once:
-    """An idempotency key, and the request that it stands for."""
+class IdempotentRequest:
+    """An idempotency key with the fingerprint of its request."""
 
     key: str
     fingerprint: str
@@ -184,7 +184,7 @@ async def place_order(
     shop: Shop,
     user: User,
     basket: Basket,
-    once: Once | None = None,
+    idempotent: IdempotentRequest | None = None,
     expected_total: int | None = None,
 ) -> Order:
     """Prices the basket and stores the order, once for each of the user's idempotency keys, and
@@ -193,11 +193,11 @@ async def place_order(
 
     Raises Unprocessable, PriceChanged, StillInProgress, IdempotencyConflict.
     """
-    if once is None:
+    if idempotent is None:
         return await _price_and_store(shop, user, basket, None, expected_total)
-    async with shop.key_locks.hold((user.id, once.key)):
+    async with shop.key_locks.hold((user.id, idempotent.key)):
         expires_at = shop.now() + KEY_LIFETIME
-        key = IdempotencyKey(once.key, once.fingerprint, expires_at)
+        key = IdempotencyKey(idempotent.key, idempotent.fingerprint, expires_at)
         return await _price_and_store(shop, user, basket, key, expected_total)
 
 
@@ -208,7 +208,8 @@ async def _price_and_store(
     key: IdempotencyKey | None,
     expected_total: int | None,
 ) -> Order:
-    """A key that was used answers with its order, whatever has become of the menu since."""
+    """Prices and stores the order. When that is refused, an order that is already stored under the
+    key is returned instead, for the menu may have changed since."""
     try:
         quoted = await quote(shop, basket)
         _check_total(quoted, expected_total)
@@ -254,7 +255,7 @@ async def _store(
 
 
 def parse_order_id(text: str) -> uuid.UUID:
-    """The id in a path. Raises OrderNotFound for whatever is no hyphenated UUID."""
+    """The order id in a path. Raises OrderNotFound for anything but a hyphenated UUID."""
     try:
         order_id = uuid.UUID(text)
     except ValueError:
@@ -275,12 +276,12 @@ async def cancel_order(shop: Shop, user: User, order_id: str) -> Order:
 
 
 async def list_orders(
-    shop: Shop, user: User, limit: int, after: Page | None
-) -> tuple[list[Order], Page | None]:
-    """A page of the user's own orders, newest first, and where the next one begins, if there is
-    one."""
+    shop: Shop, user: User, limit: int, after: Cursor | None
+) -> tuple[list[Order], Cursor | None]:
+    """A page of the user's own orders, newest first, and the cursor of the next page; None on the
+    last page."""
     orders = await shop.storage.list_orders(user.id, limit=limit + 1, after=after)
     if len(orders) <= limit:
         return orders, None
     last = orders[limit - 1]
-    return orders[:limit], Page(last.created_at, last.id)
+    return orders[:limit], Cursor(last.created_at, last.id)

@@ -1,4 +1,4 @@
-"""From a basket to its lines and prices: pure functions on frozen values."""
+"""Rules of pricing: from a basket to its lines and prices. Pure functions on frozen values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from orderfood.shop.coupons import check_coupon, discount
-from orderfood.shop.errors import FieldError, Unprocessable
+from orderfood.shop.refusals import FieldError, Unprocessable
 from storage.records import Coupon, OrderLine, Product
 
 MAX_QUANTITY = 1000

@@ -1,4 +1,4 @@
-"""The keys of the packaged users, which everybody knows: in production they open nothing."""
+"""The public API keys of the packaged sample users: refused in production."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ PRODUCTION = ("prod", "production")
 
 
 def is_production(environment: str) -> bool:
-    """Whether an ENVIRONMENT, in any case, is that of a shop in earnest."""
+    """Whether ENVIRONMENT, in upper or lower case, names production."""
     return environment.lower() in PRODUCTION
 
 
 def refused_keys(environment: str) -> frozenset[str]:
-    """The hashes of the keys that open nothing in this environment."""
+    """The hashes of the keys that are refused in this environment."""
     return frozenset(map(hash_key, SAMPLE_KEYS if is_production(environment) else ()))
 
 
 class SampleKeyWatch(Observer):
-    """Says so when a catalogue holds keys that open nothing: their users may wonder."""
+    """Logs a warning when a new catalogue holds sample keys that are refused."""
 
     def __init__(self, environment: str) -> None:
         self._environment = environment

@@ -1,1 +1,1 @@
-"""What a browser is shown."""
+"""Pages for browsers: Swagger UI at /docs."""

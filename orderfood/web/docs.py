@@ -1,4 +1,4 @@
-"""The contract, for people: a page to read it and try it on.
+"""Swagger UI: a page to read the OpenAPI document and to try it.
 
 The page is Swagger UI, its files taken as they are from the package flask-swagger-ui: no foreign
 host is asked at run time, and nothing of it is copied here. Flask itself is never imported.

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 
-from storage.loads import (
+from storage.catalogue_load import (
     CatalogueDifference,
     CodeReader,
     Difference,
@@ -48,11 +48,11 @@ LOAD_SECONDS = 600.0
 
 LOAD_LOCK = 7_305_801_002
 
-PORTION = 500
+BATCH_SIZE = 500
 """Rows that are read and made into records before others get their turn: about a millisecond."""
 
-PORTION_SECONDS = 5.0
-"""How long a portion may take before the server counts as gone."""
+BATCH_SECONDS = 5.0
+"""How long a batch may take before the server counts as gone."""
 
 NAMED_COLUMNS = ", ".join(f"named.{column}" for column in COUPON_COLUMNS.split(", "))
 
@@ -142,7 +142,7 @@ async def _version(connection: Connection) -> int:
 async def _portions(
     connection: Connection, columns: str, table: str, order: str
 ) -> AsyncIterator[list[asyncpg.Record]]:
-    """All rows of a table, portion by portion, by its key ``order``. A cursor would need a named
+    """All rows of a table, batch by batch, by its key ``order``. A cursor would need a named
     statement, which a transaction pooler may show to others."""
     last: tuple[Any, ...] = ()
     key = [name.strip() for name in order.split(",")]
@@ -150,13 +150,13 @@ async def _portions(
     while True:
         where = f"WHERE ({order}) > ({behind})" if last else ""
         rows = await connection.fetch(
-            f"SELECT {columns} FROM {table} {where} ORDER BY {order} LIMIT {PORTION}",
+            f"SELECT {columns} FROM {table} {where} ORDER BY {order} LIMIT {BATCH_SIZE}",
             *last,
-            timeout=PORTION_SECONDS,
+            timeout=BATCH_SECONDS,
         )
         if rows:
             yield rows
-        if len(rows) < PORTION:
+        if len(rows) < BATCH_SIZE:
             return
         last = tuple(rows[-1][name] for name in key)
 

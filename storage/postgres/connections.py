@@ -51,7 +51,7 @@ class Connections:
         self._pool_size = pool_size
         self._wait_seconds = wait_seconds
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
-        self._patient_until: float | None = None
+        self._retry_until: float | None = None
         self._states_isolation = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._followed_at = float("-inf")
@@ -59,30 +59,30 @@ class Connections:
 
     @property
     def are_open(self) -> bool:
-        """Whether the pool is there."""
+        """Whether the pool is open."""
         return self._pool is not None
 
     async def open(self) -> None:
-        """Makes the pool, waiting for a server that is just starting. Raises StorageUnavailable."""
-        self._patient_until = asyncio.get_running_loop().time() + self._wait_seconds
-        self._pool = await self.patiently(self._new_pool, StorageUnavailable)
+        """Opens the pool; retries while the server is just starting. Raises StorageUnavailable."""
+        self._retry_until = asyncio.get_running_loop().time() + self._wait_seconds
+        self._pool = await self.retry_while_starting(self._new_pool, StorageUnavailable)
 
-    def stop_waiting(self) -> None:
-        """The storage has answered for the first time."""
-        self._patient_until = None
+    def stop_retrying(self) -> None:
+        """Ends the time of retries: the storage has answered for the first time."""
+        self._retry_until = None
 
-    async def patiently(
+    async def retry_while_starting(
         self, step: Callable[[], Awaitable[Result]], expected: type[StorageUnavailable]
     ) -> Result:
-        """What ``step`` returns, as soon as there is a server that lets it: until the storage has
-        answered for the first time it may be one that is just starting, and ``expected`` of it
-        means to try again for as long as a start waits."""
+        """The result of ``step``, which is retried with exponential backoff after an ``expected``
+        error: until the storage has answered for the first time the server may be just starting.
+        Raises the last error when ``wait_seconds`` are over, or at once when it is Hopeless."""
         pause = 0.1
         while True:
             try:
                 return await step()
             except expected as error:
-                now, until = asyncio.get_running_loop().time(), self._patient_until
+                now, until = asyncio.get_running_loop().time(), self._retry_until
                 if isinstance(error, Hopeless) or until is None or now + pause > until:
                     raise
             await asyncio.sleep(pause)
@@ -135,9 +135,9 @@ class Connections:
     async def acquired(self) -> AsyncIterator[Connection]:
         """A connection out of the pool; the driver's errors in the block come out translated.
 
-        Nobody waits for one whose statement was given up: it goes back when the server has let go
-        of it, or is closed. Whatever says that the server goes, is gone or has become read-only
-        says so of the connections that lie idle, too.
+        A connection whose statement was cancelled is returned in the background: when the server
+        has ended the statement, or else it is closed. An error by which the server goes, is gone
+        or has become read-only discards the idle connections, too.
         """
         pool = self._pool
         if pool is None:
@@ -166,7 +166,7 @@ class Connections:
         self._beside(_release(pool, connection))
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs something that nobody waits for, but close."""
+        """Runs a task in the background; close awaits it."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -211,11 +211,12 @@ class Connections:
             async with self.for_statement() as connection:
                 return await connection.fetch(statement, *arguments)
 
-        return await self.again(fetch)
+        return await self.retry_transaction(fetch)
 
-    async def again(self, step: Callable[[], Awaitable[Result]]) -> Result:
-        """What ``step``, one transaction, returns; tried a few times when the server undid it for
-        the sake of another one, and with the isolation level stated from then on."""
+    async def retry_transaction(self, step: Callable[[], Awaitable[Result]]) -> Result:
+        """The result of ``step``, one transaction, which is retried up to five times with backoff
+        and jitter when the server rolled it back for another one (deadlock, serialization). After a
+        serialization failure transactions state their isolation level."""
         for pause in (0.0, 0.01, 0.05, 0.1, 0.2):
             try:
                 return await step()

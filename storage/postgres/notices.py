@@ -1,4 +1,4 @@
-"""Hearing from Postgres that another program has changed the catalogue."""
+"""LISTEN: notifications that another program has changed the catalogue."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from storage.errors import StorageError
 from storage.postgres.connect import CONNECT_SECONDS, Connector
 
 CHANNEL = "orderfood_catalogue"
-"""Where a load says that it has changed the catalogue."""
+"""The channel on which a load notifies that it has changed the catalogue."""
 
 
 class Listener:
-    """A connection of its own, outside the pool, that hears notices: it needs a session for itself.
+    """A connection outside the pool that listens for notices: it needs a session of its own.
 
-    Behind a transaction pooler it hears nothing and nobody minds. It is opened when first needed,
-    and again after it was lost.
+    Behind a transaction pooler it receives none, which only makes probes later. It is opened when
+    first needed, and again after it was lost.
     """
 
     PING_SECONDS = 30.0

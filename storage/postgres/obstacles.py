@@ -41,7 +41,7 @@ two milliseconds, and leaves nothing that would have to be vacuumed."""
 async def find_obstacle(connections: Connections) -> Obstacle | None:
     """What keeps orders from being stored although the server answers."""
     try:
-        return await connections.again(lambda: _find_obstacle(connections))
+        return await connections.retry_transaction(lambda: _find_obstacle(connections))
     except StorageUnavailable as error:
         if isinstance(error.__cause__, asyncpg.DiskFullError):
             return Obstacle.FULL

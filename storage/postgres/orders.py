@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from storage.errors import OrderNotCancellable, OrderNotFound, StorageError
-from storage.placing import NewOrder, as_placed, check_fingerprint, key_conflict, used_up
+from storage.order_rules import NewOrder, as_placed, check_fingerprint, key_conflict, used_up
 from storage.postgres.connections import Connection, Connections
-from storage.records import IdempotencyKey, Order, Page
+from storage.records import Cursor, IdempotencyKey, Order
 from storage.rows import JOINED_COLUMNS, read_orders, write_lines
 
 DURABLE = """(
@@ -92,7 +92,7 @@ async def add_orders(
     connections: Connections, batch: list[NewOrder]
 ) -> Sequence[Order | StorageError]:
     """Stores a batch in one statement; what each order gets, in order."""
-    return await connections.again(lambda: _add_orders(connections, batch))
+    return await connections.retry_transaction(lambda: _add_orders(connections, batch))
 
 
 async def _add_orders(
@@ -159,7 +159,7 @@ async def get_order(connections: Connections, user_id: str, order_id: UUID) -> O
 
 
 async def list_orders(
-    connections: Connections, user_id: str, limit: int, after: Page | None
+    connections: Connections, user_id: str, limit: int, after: Cursor | None
 ) -> list[Order]:
     """A page of the user's orders, newest first."""
     behind, parameters = "", [user_id, limit]
@@ -186,7 +186,7 @@ async def cancel_order(connections: Connections, user_id: str, order_id: UUID) -
 
 
 async def delete_expired_keys(connections: Connections, limit: int) -> int:
-    """Deletes up to ``limit`` keys that have expired; how many it were."""
+    """Deletes up to ``limit`` expired keys; returns how many it deleted."""
     return len(await connections.fetch(DELETE_EXPIRED_KEYS, limit))
 
 

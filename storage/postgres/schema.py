@@ -16,8 +16,10 @@ MIGRATION_LOCK = 7_305_801_001
 
 async def list_migrations(connections: Connections) -> list[AppliedMigration]:
     """What was applied, in order."""
-    listed = await connections.patiently(lambda: _list_migrations(connections), Interrupted)
-    connections.stop_waiting()
+    listed = await connections.retry_while_starting(
+        lambda: _list_migrations(connections), Interrupted
+    )
+    connections.stop_retrying()
     return listed
 
 
@@ -36,11 +38,13 @@ async def apply_migration(connections: Connections, migration: Migration, timeou
     """Applies a migration with its record; False when it was applied already."""
     try:
         async with asyncio.timeout(timeout):
-            applied = await connections.patiently(
-                lambda: connections.again(lambda: _apply(connections, migration, timeout)),
+            applied = await connections.retry_while_starting(
+                lambda: connections.retry_transaction(
+                    lambda: _apply(connections, migration, timeout)
+                ),
                 ConnectionSpent,
             )
-            connections.stop_waiting()
+            connections.stop_retrying()
             return applied
     except (TimeoutError, TimedOut) as error:
         raise MigrationTimeout(

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from storage.base import MIGRATION_TIMEOUT
+from storage.catalogue_load import Load
 from storage.errors import StorageError
-from storage.loads import Load
-from storage.placing import NewOrder
+from storage.order_rules import NewOrder
 from storage.postgres import catalogue, obstacles, orders, schema
 from storage.postgres.connections import Connections
 from storage.records import (
     AppliedMigration,
+    Cursor,
     FoundCoupon,
     IdempotencyKey,
     LoadReport,
     Migration,
     Obstacle,
     Order,
-    Page,
     VersionedCatalogue,
 )
 from storage.sql import SQLStorage
@@ -91,7 +91,7 @@ class PostgresStorage(SQLStorage):
         return await orders.get_order(self._database, user_id, order_id)
 
     async def list_orders(
-        self, user_id: str, *, limit: int, after: Page | None = None
+        self, user_id: str, *, limit: int, after: Cursor | None = None
     ) -> list[Order]:
         return await orders.list_orders(self._database, user_id, limit, after)
 

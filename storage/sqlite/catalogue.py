@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from storage.loads import CatalogueDifference, Difference, Load, compare, losses
+from storage.catalogue_load import CatalogueDifference, Difference, Load, compare, losses
 from storage.records import (
     ApiKey,
     Catalogue,
@@ -27,7 +27,7 @@ from storage.sqlite.times import current_time, from_time, to_time
 
 Result = TypeVar("Result")
 
-PORTION = 200
+BATCH_SIZE = 200
 """Rows that are made into records before the event loop gets its turn: what Python does on another
 thread holds it up as well."""
 
@@ -40,7 +40,7 @@ def catalogue_version(db: sqlite3.Connection) -> int:
 def read_catalogue(
     db: sqlite3.Connection, coupons: bool
 ) -> Generator[None, None, VersionedCatalogue]:
-    """The catalogue as one consistent view, with a pause after each portion; without
+    """The catalogue as one consistent view, with a pause after each batch; without
     ``coupons`` without those that have a name.
     """
     with reading(db):
@@ -50,7 +50,7 @@ def read_catalogue(
 
 
 def _stored_catalogue(db: sqlite3.Connection, named: bool) -> Generator[None, None, Catalogue]:
-    """The catalogue, with a pause after each portion."""
+    """The catalogue, with a pause after each batch."""
     rows = db.execute("SELECT id, name, price, category, details FROM products ORDER BY id")
     products = yield from _portions(rows, lambda row: read_product(*row))
     some = "" if named else "WHERE code = ''"
@@ -84,9 +84,9 @@ def _stored_users(db: sqlite3.Connection) -> Generator[None, None, tuple[User, .
 def _portions(
     rows: sqlite3.Cursor, record: Callable[[Any], Result]
 ) -> Generator[None, None, list[Result]]:
-    """The records of all rows, with a pause after each portion."""
+    """The records of all rows, with a pause after each batch."""
     records: list[Result] = []
-    while some := rows.fetchmany(PORTION):
+    while some := rows.fetchmany(BATCH_SIZE):
         records += map(record, some)
         yield
     return records
@@ -125,7 +125,7 @@ def find_coupon(db: sqlite3.Connection, code: str) -> FoundCoupon:
 
 
 def create_stage(db: sqlite3.Connection) -> None:
-    """Temporary tables lie in a file of their own: filling them locks out nobody."""
+    """Temporary tables lie in a file of their own: filling them needs no lock on the database."""
     for table in ("stage", "added", "removed"):
         db.execute(f"CREATE TEMP TABLE {table} (code TEXT PRIMARY KEY) WITHOUT ROWID")
 

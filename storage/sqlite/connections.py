@@ -114,7 +114,7 @@ class Connections:
 
     @property
     def are_open(self) -> bool:
-        """Whether both are there."""
+        """Whether both are open."""
         return self._writer is not None
 
     async def open(self) -> None:
@@ -144,8 +144,8 @@ class Connections:
         return (sum(one is not None and one.busy > 0 for one in pair), len(pair))
 
     def check_identity(self) -> None:
-        """A file that was removed or replaced still takes orders, which nobody finds again: the
-        newest of them are in the one whose name ends in -wal."""
+        """Raises StorageUnavailable when the file, or its -wal, was removed or replaced: it would
+        still take orders, which would be lost."""
         for path, opened in self._files.items():
             try:
                 found = _identity(path)
@@ -246,7 +246,7 @@ async def _in_steps(
 
 
 def _create_private(path: Path) -> None:
-    """Orders are nobody else's business. SQLite gives the files beside it the same permissions."""
+    """Gives the file to its owner alone. SQLite gives the files beside it the same permissions."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
@@ -261,7 +261,7 @@ def _open_writer(path: Path, wait_seconds: float) -> sqlite3.Connection:
         factory=Database,
     )
     try:
-        _patiently(lambda: db.execute("PRAGMA journal_mode = WAL"), wait_seconds)
+        _retry_while_locked(lambda: db.execute("PRAGMA journal_mode = WAL"), wait_seconds)
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA journal_size_limit = {MOST_LOG}")
         db.execute("PRAGMA foreign_keys = ON")
@@ -292,9 +292,10 @@ def _identity(path: str | Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _patiently(step: Callable[[], Result], seconds: float) -> Result:
-    """Tries until the file is not locked. SQLite's own busy handler waits ever longer between its
-    looks, so that a busy neighbour would starve us: it has _POLL_SECONDS, the rest is this loop."""
+def _retry_while_locked(step: Callable[[], Result], seconds: float) -> Result:
+    """The result of ``step``, retried for ``seconds`` while the file is locked. SQLite's own busy
+    handler has a backoff by which a busy neighbour would starve us: it gets _POLL_SECONDS, the rest
+    is this loop. Raises sqlite3.OperationalError."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -306,7 +307,7 @@ def _patiently(step: Callable[[], Result], seconds: float) -> Result:
 
 def _begin(db: sqlite3.Connection, wait_seconds: float) -> None:
     # A deferred BEGIN that turns into a write would fail at once, however long the timeout.
-    _patiently(lambda: db.execute("BEGIN IMMEDIATE"), wait_seconds)
+    _retry_while_locked(lambda: db.execute("BEGIN IMMEDIATE"), wait_seconds)
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from storage.errors import (
     OrderNotFound,
     StorageError,
 )
-from storage.placing import NO_LIMITS, NewOrder, as_placed, check_fingerprint, check_uses
-from storage.records import IdempotencyKey, Order, Page
+from storage.order_rules import NO_LIMITS, NewOrder, as_placed, check_fingerprint, check_uses
+from storage.records import Cursor, IdempotencyKey, Order
 from storage.rows import (
     JOINED_COLUMNS,
     LINE_COLUMNS,
@@ -131,7 +131,7 @@ def get_order(db: sqlite3.Connection, user_id: str, order_id: UUID) -> Order:
 
 
 def list_orders(
-    db: sqlite3.Connection, user_id: str, limit: int, after: Page | None
+    db: sqlite3.Connection, user_id: str, limit: int, after: Cursor | None
 ) -> list[Order]:
     """A page of the user's orders, newest first."""
     behind = ""
@@ -177,7 +177,7 @@ def _give_back_use(db: sqlite3.Connection, order: Order) -> None:
 
 
 def delete_expired_keys(db: sqlite3.Connection, limit: int) -> int:
-    """Deletes up to ``limit`` keys that have expired; how many it were."""
+    """Deletes up to ``limit`` expired keys; returns how many it deleted."""
     with writing(db, ORDER_LOCK_SECONDS):
         deleted = db.execute(
             "DELETE FROM idempotency_keys WHERE (user_id, key) IN (SELECT user_id, key"

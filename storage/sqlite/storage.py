@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from storage.base import MIGRATION_TIMEOUT
+from storage.catalogue_load import Load
 from storage.errors import StorageError, StorageUnavailable
-from storage.loads import Load
-from storage.placing import NewOrder
+from storage.order_rules import NewOrder
 from storage.records import (
     AppliedMigration,
+    Cursor,
     FoundCoupon,
     IdempotencyKey,
     LoadReport,
     Migration,
     Obstacle,
     Order,
-    Page,
     VersionedCatalogue,
 )
 from storage.sql import SQLStorage
@@ -122,7 +122,7 @@ class SQLiteStorage(SQLStorage):
         return await self._file.read(orders.get_order, user_id, order_id)
 
     async def list_orders(
-        self, user_id: str, *, limit: int, after: Page | None = None
+        self, user_id: str, *, limit: int, after: Cursor | None = None
     ) -> list[Order]:
         return await self._file.read(orders.list_orders, user_id, limit, after)
 

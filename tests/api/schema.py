@@ -1,4 +1,4 @@
-"""Holds every answer against the contract that is served."""
+"""Holds every answer against the OpenAPI document that is served."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from orderfood.api.operation import contract
+from orderfood.api.operation import openapi_document
 
-ROOT = "urn:contract"
+ROOT = "urn:openapi"
 
 
 @cache
 def document() -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(contract().body)
+    value: dict[str, Any] = json.loads(openapi_document().body)
     return value
 
 
@@ -48,7 +48,7 @@ def resolve(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_operation(method: str, path: str) -> dict[str, Any] | None:
-    """The operation of a request; None where the contract has none."""
+    """The operation of a request; None where the OpenAPI document has none."""
     path = urlsplit(path).path
     if path in ("/api/product/", "/api/order/"):
         path = path[:-1]
@@ -63,7 +63,7 @@ def find_operation(method: str, path: str) -> dict[str, Any] | None:
 
 
 def check(method: str, path: str, status: int, headers: HTTPMessage, body: bytes) -> None:
-    """Raises when an answer is none that the contract allows."""
+    """Raises when an answer is none that the OpenAPI document allows."""
     assert re.fullmatch("[!-~]{1,128}", headers["X-Request-ID"])
     if path.startswith("/docs/") and status in (200, 304):
         return  # the files of the page are its own business

@@ -17,7 +17,7 @@ from orderfood.api import menu
 from orderfood.api.context import Context
 from orderfood.api.endpoint import Api
 from orderfood.api.routes import ROUTES, build_router
-from orderfood.observe.storage import ObservedStorage
+from orderfood.observe.instrumented_storage import InstrumentedStorage
 from orderfood.server.drain import bind
 from orderfood.server.limits import Limits
 from orderfood.server.tornado_server import TornadoServer
@@ -59,8 +59,8 @@ def storage() -> BrokenStorage:
 
 @pytest.fixture
 def context(storage: BrokenStorage) -> Context:
-    observed = ObservedStorage(storage, call_seconds=0.2)
-    catalogue = CatalogueCache(observed, deadlines=observed.deadlines, show=menu.show)
+    observed = InstrumentedStorage(storage, call_seconds=0.2)
+    catalogue = CatalogueCache(observed, deadlines=observed.deadlines, render=menu.render)
     return Context(Shop(observed, catalogue), read_settings({}))
 
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from orderfood.composition import front_door, new_context
+from orderfood.composition import api_application, new_context
 from orderfood.observe.exporting import Tracing
 from orderfood.observe.request_spans import RequestTracer
 from orderfood.server.drain import Server, bind
@@ -78,7 +78,7 @@ async def served(http_server: str, tracing: Tracing) -> AsyncIterator[int]:
         await prepare_storage(storage, settings)
         context = new_context(settings, storage)
         tracer = RequestTracer(tracing, settings)
-        server = Server(front_door(context, tracer), settings, context.traffic)
+        server = Server(api_application(context, tracer), settings, context.traffic)
         listening = bind("127.0.0.1", 0)
         port: int = listening.getsockname()[1]
         await server.listen(listening)

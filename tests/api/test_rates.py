@@ -199,7 +199,7 @@ def test_what_cannot_be_told_counts_for_the_proxy(
 
 
 @pytest.fixture
-def braked(http_server: dict[str, str]) -> Iterator[Client]:
+def throttled(http_server: dict[str, str]) -> Iterator[Client]:
     settings = {"ABUSE_LIMIT": "3/hour", **PROXIES, **http_server}
     with serving("memory://", **settings) as server, connect(server.url) as client:
         yield client
@@ -208,30 +208,30 @@ def braked(http_server: dict[str, str]) -> Iterator[Client]:
 WRONG = {"api_key": "wrong"}
 
 
-def test_wrong_keys_are_braked(braked: Client) -> None:
-    statuses = [braked.send("POST", "/api/order", BODY, WRONG).status for _ in range(3)]
-    refused = braked.send("GET", "/api/order", None, WRONG)
+def test_wrong_keys_are_braked(throttled: Client) -> None:
+    statuses = [throttled.send("POST", "/api/order", BODY, WRONG).status for _ in range(3)]
+    refused = throttled.send("GET", "/api/order", None, WRONG)
     assert [*statuses, refused.status] == [403, 403, 403, 429]
     assert 0 < int(refused.headers["Retry-After"]) <= 3600
-    assert braked.order(GUESS).status == 429, "one address guesses both"
-    assert braked.send("POST", "/api/order", BODY).status == 401, "none is no guess"
-    assert braked.get("/api/product", **WRONG).status == 200
+    assert throttled.order(GUESS).status == 429, "one address guesses both"
+    assert throttled.send("POST", "/api/order", BODY).status == 401, "none is no guess"
+    assert throttled.get("/api/product", **WRONG).status == 200
     elsewhere = {**WRONG, "X-Forwarded-For": "203.0.113.9"}
-    assert braked.send("POST", "/api/order", BODY, elsewhere).status == 403
+    assert throttled.send("POST", "/api/order", BODY, elsewhere).status == 403
 
 
 @pytest.mark.parametrize("path", ["/api/order", "/api/order/quote"])
-def test_unknown_coupons_are_braked(braked: Client, path: str) -> None:
+def test_unknown_coupons_are_braked(throttled: Client, path: str) -> None:
     for number in range(5):
         guess = {**BODY, "couponCode": f"GUESS{number}"}
-        answer = braked.send("POST", path, guess, KEY)
+        answer = throttled.send("POST", path, guess, KEY)
         assert answer.status == (422 if number < 3 else 429)
         good = {**BODY, "couponCode": "SAVE10"}
-        assert braked.send("POST", path, good, KEY).status == 200
-        assert braked.order(BODY).status == 200
+        assert throttled.send("POST", path, good, KEY).status == 200
+        assert throttled.order(BODY).status == 200
     unfit = {**BODY, "couponCode": "BUYGETONE"}
-    assert braked.send("POST", path, unfit, KEY).status == 422, "it exists: no guess"
-    assert braked.order([]).status == 400
+    assert throttled.send("POST", path, unfit, KEY).status == 422, "it exists: no guess"
+    assert throttled.order([]).status == 400
 
 
 def test_nobody_is_braked_who_was_not_told_to_be(http_server: dict[str, str]) -> None:
@@ -252,9 +252,9 @@ def test_a_window_ends_by_a_clock_that_is_never_set_back(monkeypatch: pytest.Mon
     ours = RateLimiter(parse("2/minute"), clock=lambda: now)
     assert [ours.count("a").reset for _ in range(3)] == [60, 60, 60]
     now += 59.5
-    assert (ours.count("a").allowed, ours.look("a").reset) == (False, 1)
+    assert (ours.count("a").allowed, ours.peek("a").reset) == (False, 1)
     now += 0.5
-    assert ours.look("a").remaining == 2
+    assert ours.peek("a").remaining == 2
     assert ours.count("a").allowed
 
 
@@ -272,5 +272,5 @@ def test_the_clients_that_are_counted_are_bounded() -> None:
         assert len(limiter._windows) <= 100
     assert not limiter.count("client 999").allowed
     now += 61
-    limiter.look("somebody")
+    limiter.peek("somebody")
     assert len(limiter._windows) == 0

@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from orderfood.api import menu
-from orderfood.observe.storage import ObservedStorage
+from orderfood.observe.instrumented_storage import InstrumentedStorage
 from orderfood.shop.catalogue import CatalogueCache, Snapshot
 from orderfood.shop.orders import Shop, quote
 from orderfood.shop.pricing import Basket, Item
@@ -81,7 +81,7 @@ def _no_collector() -> Iterator[None]:
 @pytest.mark.usefixtures("_no_collector")
 async def test_no_piece_of_a_refresh_is_long(database: Database) -> None:
     async with database.open() as storage:
-        cache, shares = CatalogueCache(ObservedStorage(storage), show=menu.show), []
+        cache, shares = CatalogueCache(InstrumentedStorage(storage), render=menu.render), []
         for price in (500, 600, 700, 800):
             await storage.replace_catalogue(large_catalogue(price))
             slices = await slices_during(cache)
@@ -120,7 +120,7 @@ def price_of(snapshot: Snapshot | None) -> int | None:
     return None if snapshot is None else snapshot.products["1"].price
 
 
-class Slow(ObservedStorage):
+class Slow(InstrumentedStorage):
     """Takes as long to read as somebody says."""
 
     def __init__(self, inner: Storage) -> None:
@@ -170,7 +170,7 @@ async def test_a_coupon_and_the_prices_are_of_one_version(database: Database, na
         return replace(catalogue, coupons=(), file_coupon=coupon)
 
     async with database.open() as inner:
-        storage = ObservedStorage(inner)
+        storage = InstrumentedStorage(inner)
         shop = Shop(storage, CatalogueCache(storage))
         basket = Basket((Item("1", 1),), code)
         for price, value in ((1000, 5000), (3000, 1000), (7000, 2500)):

@@ -19,7 +19,7 @@ from storage.errors import (
     StorageUnavailable,
     ValueRejected,
 )
-from storage.records import CouponLimits, Order, OrderLine, OrderStatus, Page, Product
+from storage.records import CouponLimits, Cursor, Order, OrderLine, OrderStatus, Product
 from tests.contract.database import NOW, Database, new_catalogue, new_key, new_order
 
 
@@ -86,10 +86,10 @@ async def test_orders_are_listed_newest_first(database: Database) -> None:
 
 
 async def pages_of(storage: Storage, size: int) -> AsyncIterator[list[Order]]:
-    after: Page | None = None
+    after: Cursor | None = None
     while page := await storage.list_orders("demo", limit=size, after=after):
         yield page
-        after = Page(page[-1].created_at, page[-1].id)
+        after = Cursor(page[-1].created_at, page[-1].id)
 
 
 async def test_pages_are_stable_while_orders_arrive(database: Database) -> None:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
-from rig.map import PACKAGES, drawn_map, house_map
+from rig.map import PACKAGES, drawn_map, package_map
 from rig.processes import ROOT
 
 MOST_LINES = 500
@@ -24,11 +24,11 @@ def modules(*folders: str) -> Iterator[tuple[str, str]]:
 
 
 def test_the_map_is_true() -> None:
-    assert drawn_map((ROOT / "CONTRIBUTING.md").read_text()) == house_map(), "make map draws it"
+    assert drawn_map((ROOT / "CONTRIBUTING.md").read_text()) == package_map(), "make map draws it"
 
 
-def test_every_room_says_what_it_is_in_a_line() -> None:
-    for line in house_map().splitlines():
+def test_every_package_says_what_it_is_in_a_line() -> None:
+    for line in package_map().splitlines():
         assert len(line) <= 118, line
         name, _, meaning = line.partition("  ")
         if name.endswith((".py", "/")):

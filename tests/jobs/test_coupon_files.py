@@ -323,7 +323,7 @@ def test_programs_start_without_numpy() -> None:
 
 def test_numpy_is_told_not_to_sort_with_avx_512() -> None:
     code = (
-        "import os; from orderfood.couponfiles.watching import _import_numpy; _import_numpy();"
+        "import os; from orderfood.couponfiles.progress_bar import _import_numpy; _import_numpy();"
         "print(os.environ['NPY_DISABLE_CPU_FEATURES'])"
     )
     for given, expected in ("", "X86_V4"), ("X86_V3", "X86_V3"):

@@ -7,7 +7,7 @@ from contextvars import Context, ContextVar
 
 import pytest
 
-from storage.base import Told
+from storage.base import ReportOutcomes
 from storage.batches import Batcher, together_or_alone
 from storage.errors import (
     CouponUsedUp,
@@ -128,7 +128,7 @@ async def test_around_is_told_the_contexts_of_the_callers() -> None:
     seen: list[list[int]] = []
     told: list[Sequence[object]] = []
 
-    def around(contexts: Sequence[Context]) -> AbstractContextManager[Told]:
+    def around(contexts: Sequence[Context]) -> AbstractContextManager[ReportOutcomes]:
         seen.append([context[caller] for context in contexts])
         return nullcontext(told.append)
 

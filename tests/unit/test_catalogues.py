@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.loads import CodeReader, CodesFailed, difference, fold_ascii
+from storage.catalogue_load import CodeReader, CodesFailed, difference, fold_ascii
 from storage.records import Change
 
 ENTRIES = st.dictionaries(st.integers(0, 9), st.text("ab", max_size=1)).map(

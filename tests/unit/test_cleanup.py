@@ -32,7 +32,7 @@ class Storage:
     def __init__(self, clock: Clock, keys: int, seconds: float) -> None:
         self.clock, self.keys, self.seconds = clock, keys, seconds
         self.worked = 0.0
-        self.portions: list[int] = []
+        self.batches: list[int] = []
 
     async def delete_expired_keys(self, limit: int = 1000) -> int:
         if not self.keys:
@@ -41,7 +41,7 @@ class Storage:
         self.keys -= deleted
         self.clock.now += deleted * self.seconds
         self.worked += deleted * self.seconds
-        self.portions.append(deleted)
+        self.batches.append(deleted)
         return deleted
 
 
@@ -53,5 +53,5 @@ async def test_small_portions_and_long_pauses(
     storage: Any = Storage(clock, 100_000, seconds)
     with pytest.raises(asyncio.CancelledError):
         await delete_expired_keys(storage)
-    assert max(storage.portions) <= 25
+    assert max(storage.batches) <= 25
     assert storage.worked <= 0.06 * clock.slept

@@ -21,7 +21,7 @@ from fixtures import FixtureError
 from orderfood.couponfiles import Progress, Sizes, Stopped, find_codes, list_coupon_files
 from rig.processes import ROOT
 
-TINY = Sizes(chunk=5, run=3, sample=2, part=4, odd_run=2, readers=2, sorters=2, in_memory=0)
+TINY = Sizes(chunk=5, run=3, sample=2, part=4, unpacked_run=2, readers=2, sorters=2, in_memory=0)
 """With these a file of a few lines crosses every edge there is."""
 
 
@@ -94,7 +94,7 @@ SIZES = strategies.builds(
     run=strategies.integers(1, 9),
     sample=strategies.integers(1, 5),
     part=strategies.integers(1, 9),
-    odd_run=strategies.integers(1, 5),
+    unpacked_run=strategies.integers(1, 5),
     readers=strategies.integers(1, 4),
     sorters=strategies.integers(1, 3),
     in_memory=strategies.integers(0, 200),
@@ -468,9 +468,9 @@ def test_one_code_without_end_and_one_line_without_end_take_no_memory(tmp_path: 
     """A tenth and a third of a gigabyte: held in memory as it is, each would be seen."""
     code = write_repeated(tmp_path / "code.gz", b"HAPPYHRS\n" * 100_000, 120)
     line = write_repeated(tmp_path / "line.gz", b"X" * 1_000_000, 300)
-    odd = write_repeated(tmp_path / "odd.gz", "ÄPFELUND\n".encode() * 10_000, 20)
-    assert peak(tmp_path, code, line, odd, code, odd) < (2, 256)
-    assert peak(tmp_path, code, code, odd, odd)[0] == 2
+    unpacked = write_repeated(tmp_path / "odd.gz", "ÄPFELUND\n".encode() * 10_000, 20)
+    assert peak(tmp_path, code, line, unpacked, code, unpacked) < (2, 256)
+    assert peak(tmp_path, code, code, unpacked, unpacked)[0] == 2
 
 
 @linux

@@ -14,7 +14,7 @@ from orderfood.api import menu
 from orderfood.api.context import Context
 from orderfood.api.endpoint import Api
 from orderfood.api.routes import ROUTES, build_router
-from orderfood.observe.storage import ObservedStorage
+from orderfood.observe.instrumented_storage import InstrumentedStorage
 from orderfood.server.connection import Connection
 from orderfood.server.limits import Limits
 from orderfood.server.listener import HttpToolsServer
@@ -96,9 +96,9 @@ def kept_garbage() -> Iterator[list[Any]]:
 
 
 async def new_front() -> Api:
-    storage = ObservedStorage(MemoryStorage("memory://"))
+    storage = InstrumentedStorage(MemoryStorage("memory://"))
     await storage.replace_catalogue(read_fixtures(read_settings({}).fixtures_dir).catalogue)
-    context = Context(Shop(storage, CatalogueCache(storage, show=menu.show)), read_settings({}))
+    context = Context(Shop(storage, CatalogueCache(storage, render=menu.render)), read_settings({}))
     await context.shop.catalogue.get()
     return Api(context, build_router(ROUTES))
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from orderfood.server import heads
-from orderfood.server.heads import LONGEST_KNOWN, MOST_KNOWN, HeadRefused, parse_head
+from orderfood.server.heads import MAX_CACHED_HEAD_BYTES, MAX_CACHED_HEADS, HeadRefused, parse_head
 
 
 @pytest.fixture(autouse=True)
 def known() -> Iterator[dict[bytes, heads.Head]]:
-    heads._known.clear()
-    yield heads._known
-    heads._known.clear()
+    heads._head_cache.clear()
+    yield heads._head_cache
+    heads._head_cache.clear()
 
 
 def head(*fields: str, line: str = "GET /api/product HTTP/1.1") -> bytes:
@@ -61,9 +61,9 @@ def test_what_is_refused_is_refused_again(known: dict[bytes, heads.Head]) -> Non
 def test_what_is_remembered_is_bounded(known: dict[bytes, heads.Head]) -> None:
     first = head()
     parse_head(first)
-    parse_head(head("User-Agent: " + "a" * LONGEST_KNOWN))
+    parse_head(head("User-Agent: " + "a" * MAX_CACHED_HEAD_BYTES))
     assert list(known) == [first]
-    for number in range(2 * MOST_KNOWN):
+    for number in range(2 * MAX_CACHED_HEADS):
         parse_head(head(f"User-Agent: {number}"))
-    assert len(known) == MOST_KNOWN
+    assert len(known) == MAX_CACHED_HEADS
     assert first not in known

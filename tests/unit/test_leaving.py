@@ -48,7 +48,7 @@ class Shopper:
 
     def __init__(self) -> None:
         self.storage, self.observer, self.sink = SlowStorage(), Ends(), Sink()
-        shop = Shop(self.storage, CatalogueCache(self.storage, show=menu.show))
+        shop = Shop(self.storage, CatalogueCache(self.storage, render=menu.render))
         self.context = Context(shop, read_settings({}), observer=self.observer)
         front = Api(self.context, build_router(ROUTES))
         self.connection = Connection(HttpToolsServer(front, Limits()))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from orderfood.observe.logwriter import PORTION, QueueWriter
+from orderfood.observe.logwriter import CHUNK, QueueWriter
 from rig.processes import PATIENCE
 
 LINE = "x" * 99 + "\n"
@@ -49,7 +49,7 @@ def test_what_does_not_fit_is_dropped_counted_and_told_once(pipe: tuple[int, int
     for _ in range(5000):
         writer.write(LINE)
     kept = 5000 - writer.dropped
-    assert 1000 <= kept <= 1000 + (65536 + PORTION) // 100 + 200
+    assert 1000 <= kept <= 1000 + (65536 + CHUNK) // 100 + 200
     assert not writer.flush(0.2)
     assert read_all(pipe[0], kept) == LINE.encode() * kept
     deadline = time.monotonic() + PATIENCE
@@ -72,7 +72,7 @@ def test_a_write_is_no_longer_than_a_portion(pipe: tuple[int, int]) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "write", write)
-        writer = QueueWriter(pipe[1], portion=4096)
+        writer = QueueWriter(pipe[1], chunk=4096)
         reader = threading.Thread(target=read_all, args=(pipe[0], 3000))
         reader.start()
         for _ in range(3000):

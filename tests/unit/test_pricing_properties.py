@@ -12,7 +12,6 @@ from hypothesis import assume, given, strategies
 from fixtures.entries import MAX_PRICE, MAX_SUM
 from orderfood.api.wire import encode_product
 from orderfood.shop.coupons import least_items, round_half_up
-from orderfood.shop.errors import Unprocessable
 from orderfood.shop.pricing import (
     MAX_LINES,
     MAX_QUANTITY,
@@ -22,6 +21,7 @@ from orderfood.shop.pricing import (
     price,
     resolve_lines,
 )
+from orderfood.shop.refusals import Unprocessable
 from storage.records import Coupon, CouponKind, OrderLine, Product
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -19,7 +19,7 @@ from tornado.ioloop import IOLoop
 from orderfood import program
 from orderfood.program import Program, Work, run_program
 from orderfood.settings import Settings, SettingsError
-from orderfood.signals import ENDING, PASSED_OVER
+from orderfood.signals import ENDING, IGNORED
 from storage.errors import StorageError, StorageUnavailable
 
 
@@ -31,7 +31,7 @@ class FixtureProblem(Exception):
 def _root_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()
     before = root.handlers[:], root.level
-    actions = {number: signal.getsignal(number) for number in (*PASSED_OVER, *ENDING)}
+    actions = {number: signal.getsignal(number) for number in (*IGNORED, *ENDING)}
     monkeypatch.setenv("LOG_FORMAT", "json")
     hooks = threading.excepthook, sys.unraisablehook
     yield

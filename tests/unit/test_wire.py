@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orderfood.api.wire import encode_json, money, parse_basket, parse_order
-from orderfood.shop.errors import InvalidRequest, Refusal, Unprocessable
 from orderfood.shop.pricing import Basket, Item
+from orderfood.shop.refusals import InvalidRequest, Refusal, Unprocessable
 
 cents = st.integers(min_value=0, max_value=2**53).map(money)
 texts = st.text(st.characters(exclude_categories=["Cs"]))

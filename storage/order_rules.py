@@ -1,4 +1,4 @@
-"""What it means to add an order, in every backend."""
+"""Rules of adding an order, the same in every backend."""
 
 from __future__ import annotations
 

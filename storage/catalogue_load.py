@@ -1,4 +1,5 @@
-"""What a load changes: pure functions on catalogues, the same for every backend."""
+"""Loading a catalogue: its parameters, its difference to the stored one, what it takes away. Pure
+functions, the same for every backend."""
 
 from __future__ import annotations
 
@@ -167,11 +168,11 @@ def _loss(before: Sequence[object], names: Sequence[object]) -> Loss:
 
 
 def unapproved(lost: Losses) -> None:
-    """Approves of every load."""
+    """Approves every load."""
 
 
 def unwatched(part: str, changes: Mapping[str, Change] | None) -> None:
-    """Watches a load for nobody."""
+    """Ignores the progress of a load."""
 
 
 def normalized(catalogue: Catalogue) -> Catalogue:

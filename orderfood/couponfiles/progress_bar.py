@@ -1,4 +1,4 @@
-"""The codes of the coupon files while a program does other things, with their progress shown."""
+"""Searches coupon files on a thread, with a progress bar or log lines of its progress."""
 
 from __future__ import annotations
 

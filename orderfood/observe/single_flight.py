@@ -1,4 +1,4 @@
-"""One answer for all who ask at about the same time, so that asking often costs little."""
+"""Single flight: concurrent callers share one call, whose rate is limited, too."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
-class Shared(Generic[T]):
-    """What ``make`` returns, made anew at most ``times`` in any second, and never twice at once."""
+class SingleFlight(Generic[T]):
+    """Shares the result of ``make`` among its callers: at most one call at a time, and at most
+    ``times`` calls in any second. In between callers get the last result."""
 
     def __init__(self, times: int) -> None:
         self._made: asyncio.Task[T] | None = None
         self._again_at = deque([0.0] * times, maxlen=times)
-        """From when on there may be one more, for each of the last times."""
+        """For each of the last ``times`` calls, the loop time from which it no longer counts."""
 
     async def get(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Raises what ``make`` has raised."""
+        """The result of a new call, of the one under way, or of the last one. Raises what that has
+        raised."""
         now = asyncio.get_running_loop().time()
         if self._made is None or (self._made.done() and now >= self._again_at[0]):
             self._again_at.append(now + 1.0)

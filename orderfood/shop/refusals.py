@@ -1,4 +1,4 @@
-"""Why a request is refused, in the words of the shop rather than of HTTP.
+"""Exceptions for refused requests, independent of HTTP.
 
     Refusal
     ├── KeyMissing          no key was sent
@@ -11,7 +11,7 @@
     ├── PriceChanged        the order costs something else than the client expects
     └── StillInProgress     the first request under this idempotency key has not ended yet
 
-What the storage raises (storage.errors) is the other half; handlers.py turns both into answers.
+The storage raises those of storage.errors; orderfood/api/failures.py turns both into answers.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class FieldError:
 
 
 class Refusal(Exception):
-    """A request that is refused. ``reason`` is a fixed word (a metric's label), the message is for
-    the client, ``errors`` says it member by member."""
+    """A refused request. ``reason`` is a fixed word (a metric's label), ``message`` is for the
+    client, ``errors`` name the members at fault."""
 
     def __init__(self, reason: str, message: str, errors: tuple[FieldError, ...] = ()) -> None:
         super().__init__(message)
@@ -77,7 +77,7 @@ class TooManyRequests(Refusal):
 
 
 class UnknownCoupon(Unprocessable):
-    """There is no such coupon: perhaps somebody guesses."""
+    """There is no such coupon. It counts as a guess for ABUSE_LIMIT."""
 
 
 class PriceChanged(Refusal):

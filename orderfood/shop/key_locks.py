@@ -1,7 +1,7 @@
-"""One request at a time for each idempotency key, within a process.
+"""Locks by idempotency key: one request at a time under each, within a process.
 
-Between processes the storage itself makes the second one wait; here the wait is cheap and fair,
-and it has an end that can be told apart from a store that does not answer.
+Between processes the storage makes the second one wait; here the wait is cheap and fair, and its
+timeout is another error than that of a store that does not answer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 from orderfood.shop.deadlines import counted
-from orderfood.shop.errors import StillInProgress
+from orderfood.shop.refusals import StillInProgress
 
 WAIT_SECONDS = 5.0
 """How long a request waits for another one under its key."""

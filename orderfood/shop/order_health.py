@@ -1,4 +1,4 @@
-"""Whether orders can be stored while reads work, found out before a customer does."""
+"""Health of the write path: whether orders can be stored while reads work."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from storage.records import Obstacle
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 2.0
-"""How often the store is asked whether it would take an order, when none has shown it."""
+"""Seconds between two checks of the store, while no order is stored."""
 
-DOUBT_SECONDS = 0.5
-"""The least pause between two such questions, however many orders fail."""
+RECHECK_SECONDS = 0.5
+"""The least pause between two checks, however many orders fail."""
 
 
-class OrderWatch:
-    """Knows what keeps orders from being stored: asked every CHECK_SECONDS, and sooner once an
-    order has failed. An order that was stored is an answer, too."""
+class OrderHealth:
+    """Holds the obstacle that keeps orders from being stored: checked every CHECK_SECONDS, and
+    sooner after an order has failed. A stored order proves that there is none."""
 
     def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
         self._storage = storage
         self._clock = clock
         self._stored_at = float("-inf")
-        self._doubted = asyncio.Event()
+        self._recheck = asyncio.Event()
         self.obstacle: Obstacle | None = None
         """What keeps orders from being stored; None when nothing is known to."""
 
-    def stored(self) -> None:
+    def order_stored(self) -> None:
         """An order was stored."""
         self._stored_at = self._clock()
         if self.obstacle is not None:
-            self._found(None)
+            self._set_obstacle(None)
 
-    def failed(self) -> None:
+    def order_failed(self) -> None:
         """An order was not stored, for whatever reason the store has."""
         self._stored_at = float("-inf")
-        self._doubted.set()
+        self._recheck.set()
 
     async def check(self) -> None:
-        """Asks the store, unless an order has just shown it. A store that does not answer leaves
-        what is known as it is: /ready says that it does not."""
+        """Asks the store, unless an order was stored within CHECK_SECONDS. When the store does not
+        answer the state is kept: /ready reports that."""
         if self._clock() - self._stored_at < CHECK_SECONDS:
             return
         with suppress(StorageError):
-            self._found(await self._storage.find_obstacle())
+            self._set_obstacle(await self._storage.find_obstacle())
 
-    def _found(self, obstacle: Obstacle | None) -> None:
-        """Says it once, and once when it has ended."""
+    def _set_obstacle(self, obstacle: Obstacle | None) -> None:
+        """Sets the obstacle, and logs when it begins and when it ends."""
         if obstacle is self.obstacle:
             return
         self.obstacle = obstacle
@@ -63,14 +63,14 @@ class OrderWatch:
             logger.warning("no order can be stored, while reads work: %s", MEANINGS[obstacle])
 
     async def run(self) -> None:
-        """Checks for ever."""
+        """Checks until it is cancelled."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_SECONDS):
-                    await self._doubted.wait()
-            self._doubted.clear()
+                    await self._recheck.wait()
+            self._recheck.clear()
             await self.check()
-            await asyncio.sleep(DOUBT_SECONDS)
+            await asyncio.sleep(RECHECK_SECONDS)
 
 
 MEANINGS = {

@@ -12,14 +12,14 @@ import asyncio
 import socket
 from contextlib import suppress
 
-LINGER_SECONDS = 2.0
-"""How long a client that is still sending gets to notice that its request is answered."""
+LINGERING_SECONDS = 2.0
+"""How long what a client still sends is read and discarded (nginx's lingering_timeout)."""
 
 _READ_BYTES = 65536
 
 
-class Lingering:
-    """Connections that have ended on our side, and that are read for LINGER_SECONDS more."""
+class LingeringConnections:
+    """Sockets that are shut on our side, read for LINGERING_SECONDS more, and then closed."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -29,7 +29,7 @@ class Lingering:
         return len(self._timers)
 
     def add(self, ending: socket.socket) -> None:
-        """Goes on with the connection of a socket that its owner is about to close."""
+        """Takes over the connection of a socket that its owner is about to close."""
         try:
             kept = ending.dup()
         except OSError:  # there is no descriptor left: it is closed at once
@@ -37,7 +37,7 @@ class Lingering:
         with suppress(OSError):
             kept.shutdown(socket.SHUT_WR)
         kept.setblocking(False)
-        self._timers[kept] = self._loop.call_later(LINGER_SECONDS, self._end, kept)
+        self._timers[kept] = self._loop.call_later(LINGERING_SECONDS, self._end, kept)
         self._loop.add_reader(kept, self._read, kept)
 
     def _read(self, kept: socket.socket) -> None:
@@ -56,6 +56,6 @@ class Lingering:
         kept.close()
 
     def close(self) -> None:
-        """Ends them all."""
+        """Closes all of them at once."""
         for kept in list(self._timers):
             self._end(kept)

@@ -1,4 +1,4 @@
-"""The contract itself, the page that shows it, and the rate limit."""
+"""The OpenAPI document, the page that shows it, and the rate limit."""
 
 from __future__ import annotations
 

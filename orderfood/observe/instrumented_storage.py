@@ -1,4 +1,4 @@
-"""A storage seen from the server: every call has a deadline, is measured, and is in its trace."""
+"""A decorator around a storage: a deadline, metrics and a span for every call."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from uuid import UUID
 from orderfood.observe import tracing as telemetry
 from orderfood.observe.tracing import SpanKind
 from orderfood.shop.deadlines import CALL_SECONDS, Deadlines
-from orderfood.shop.observer import NOBODY, Observer, StorageCall
-from orderfood.shop.orderwatch import OrderWatch
+from orderfood.shop.observer import NULL_OBSERVER, Observer, StorageCall
+from orderfood.shop.order_health import OrderHealth
 from storage import MIGRATION_TIMEOUT, Storage
 from storage.base import Approve, Watch
 from storage.errors import Conflict, NotFound, StorageError, StorageUnavailable
@@ -22,28 +22,28 @@ from storage.records import (
     AppliedMigration,
     Catalogue,
     CouponLimits,
+    Cursor,
     FoundCoupon,
     IdempotencyKey,
     LoadReport,
     Migration,
     Obstacle,
     Order,
-    Page,
     VersionedCatalogue,
 )
 
 T = TypeVar("T")
 
 READ_CALLS = 12
-"""How many calls' time reading the catalogue may take: it is a call for each portion. No request
-waits longer for it than for anything else."""
+"""The deadline of reading the catalogue, as a multiple of a call's: it reads many batches. A
+request that waits for it still has its own deadline."""
 
 OUTCOMES = (NotFound, Conflict)
-"""What a storage raises to answer, rather than to say that it failed."""
+"""Errors that are answers of the storage, and no failures."""
 
 
-class ObservedStorage(Storage):
-    """Passes every call on to ``inner`` and bounds it. What a write did that took too long is
+class InstrumentedStorage(Storage):
+    """Delegates every call to ``inner``, with a deadline. The outcome of a write that exceeds it is
     unknown: a retry under its idempotency key is safe.
 
     A call is a span when the request around it is one: what happens beside the requests, such as
@@ -51,16 +51,16 @@ class ObservedStorage(Storage):
     """
 
     def __init__(
-        self, inner: Storage, call_seconds: float = CALL_SECONDS, observer: Observer = NOBODY
+        self, inner: Storage, call_seconds: float = CALL_SECONDS, observer: Observer = NULL_OBSERVER
     ) -> None:
         self._inner = inner
         self.deadlines = Deadlines(call_seconds)
-        """What bounds every call, and whoever waits for the same store in another way."""
+        """The deadlines of all calls; the catalogue cache uses them, too."""
         self._reads = Deadlines(call_seconds * READ_CALLS)
         self._observer = observer
         self.backend = inner.backend
-        self.watch = OrderWatch(self)
-        """Told of each order that is stored, or is not."""
+        self.order_health = OrderHealth(self)
+        """The health of the write path, updated with each order."""
         inner.around_commit = self._around_commit
 
     async def _call(
@@ -182,9 +182,9 @@ class ObservedStorage(Storage):
         try:
             stored = await self._call("add_order", adding)
         except StorageUnavailable:
-            self.watch.failed()
+            self.order_health.order_failed()
             raise
-        self.watch.stored()
+        self.order_health.order_stored()
         return stored
 
     async def find_obstacle(self) -> Obstacle | None:
@@ -197,7 +197,7 @@ class ObservedStorage(Storage):
         return await self._call("get_order", self._inner.get_order(user_id, order_id))
 
     async def list_orders(
-        self, user_id: str, *, limit: int, after: Page | None = None
+        self, user_id: str, *, limit: int, after: Cursor | None = None
     ) -> list[Order]:
         orders = self._inner.list_orders(user_id, limit=limit, after=after)
         return await self._call("list_orders", orders)
@@ -210,7 +210,7 @@ class ObservedStorage(Storage):
 
 
 def _ignore(results: Sequence[object]) -> None:
-    """Nobody records how the commit ended."""
+    """Does nothing with the results: no request of the commit is traced."""
 
 
 def _record_failure(commit: telemetry.Span, results: Sequence[object]) -> None:

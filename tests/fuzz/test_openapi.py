@@ -1,4 +1,4 @@
-"""Schemathesis against the contract: thousands of requests that somebody might send.
+"""Schemathesis against the OpenAPI document: thousands of requests that somebody might send.
 
 `make test` sends about a thousand to each backend, `make fuzz` a hundred thousand in all: the
 variable ORDERFOOD_FUZZ_EXAMPLES says how many examples each operation gets in a phase, and
