@@ -165,7 +165,7 @@ class LoadLoop:
         while not self._stop.is_set() and self.error is None:
             folder = self._folders[self.count % len(self._folders)]
             try:
-                done = run("database-load", STORAGE_URL=self._url, FIXTURES_DIR=folder)
+                done = run("database-load", "--force", STORAGE_URL=self._url, FIXTURES_DIR=folder)
             except subprocess.TimeoutExpired:
                 self.error = "database-load does not end"
                 return
@@ -185,7 +185,7 @@ def loads_in_a_loop(stage: Stage, url: str, pause: float = 0.0) -> Iterator[Load
         yield loop
     finally:
         loop.stop()
-        run("database-load", STORAGE_URL=url)
+        run("database-load", "--force", STORAGE_URL=url)
     if loop.error:
         raise RuntimeError(f"database-load failed: {loop.error}")
 

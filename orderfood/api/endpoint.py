@@ -171,6 +171,8 @@ class RequestDelegate(HTTPMessageDelegate):
     def finish(self) -> None:
         self._whole = True
         request = self._request
+        if self._ended:  # a refusal that closes the connection has ended it already
+            return
         if self._answer is not None:
             self._exchange.finish()
             self._end(request, self._answer)

@@ -99,10 +99,12 @@ class PageExchange(HTTPConnection):
         headers["Date"], headers["X-Request-ID"] = http_date(), request.id
         if request.context.traffic.draining:
             headers["Connection"] = "close"
+            self._exchange.end_behind()
 
     def _refuse(self, status: int) -> asyncio.Future[None]:
         self._refused = True
-        error = NotFound() if status == 404 else PageFailed(f"a page was answered with {status}")
+        # method, rate and host are judged before: what a page refuses is that there is such a page
+        error = PageFailed(f"a page was answered with {status}") if status >= 500 else NotFound()
         if not self._done.done():  # the client may have left meanwhile
             self._done.set_exception(error)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

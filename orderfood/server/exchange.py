@@ -45,5 +45,9 @@ class Exchange(HTTPConnection, abc.ABC):
         calls :meth:`finish` when it has come, or :meth:`lingering_close`."""
 
     @abc.abstractmethod
+    def end_behind(self) -> None:
+        """Has the connection end behind this answer, and nothing more of it be read."""
+
+    @abc.abstractmethod
     def lingering_close(self) -> None:
         """Shuts our side now, and closes the connection later (see lingering_close.py)."""

@@ -197,6 +197,9 @@ class QueuedExchange(Exchange):
         self.keep_alive = False
         self.connection.close()
 
+    def end_behind(self) -> None:
+        self.keep_alive = False
+
     def lingering_close(self) -> None:
         self.keep_alive = False
         self.connection.lingering_close()

@@ -71,7 +71,8 @@ class TimedStream(IOStream):
     async def _read_head(self, most: int | None) -> bytes:
         """Raises HTTPInputError."""
         head = await super().read_until_regex(_END_OF_HEAD, most)
-        if not head.endswith(b"\r\n\r\n") or head.count(b"\n") > MAX_FIELDS + 3:
+        lines = head.lstrip(b"\r\n").count(b"\n")
+        if not head.endswith(b"\r\n\r\n") or lines > MAX_FIELDS + 2:
             raise HTTPInputError("a bare line feed, or too many fields")
         return head
 
@@ -221,7 +222,6 @@ class TornadoExchange(Exchange):
             self._connection.finish()
 
     def end_behind(self) -> None:
-        """Stops reading behind this request."""
         # there is no public way to say it
         self._connection._disconnect_on_finish = True
 

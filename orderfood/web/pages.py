@@ -6,6 +6,9 @@ what a page is. Each has its template in PAGES, by which logs, metrics and spans
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 from tornado.web import Application, RequestHandler
 
 from orderfood.web import docs
@@ -17,12 +20,11 @@ PAGES: dict[str, type[RequestHandler]] = {
 """The one table of pages, by path template."""
 
 
-def pages_application() -> Application:
-    """The application that answers for PAGES."""
-    return Application(
-        [(template.replace("{file}", "([^/]+)"), handler) for template, handler in PAGES.items()],
-        log_function=_nothing,
-    )
+def pages_application(pages: Mapping[str, type[RequestHandler]] = PAGES) -> Application:
+    """The application that answers for ``pages``, whose handlers get a path's parameters by their
+    order."""
+    rules = [(re.sub(r"\{\w+\}", "([^/]+)", path), handler) for path, handler in pages.items()]
+    return Application(rules, log_function=_nothing)
 
 
 def _nothing(handler: RequestHandler) -> None:

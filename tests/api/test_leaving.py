@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import signal
 import socket
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,6 +141,93 @@ def test_a_page_takes_no_body_whatever_it_is(name: str, kind: str) -> None:
     with serving("memory://", HTTP_SERVER=name) as server, connected(server) as connection:
         connection.sendall(ask.encode())
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("page", ["/docs/%ff", "/docs/%f0%28", "/docs/nope", "/docs/a%2Fb"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_is_no_page_is_not_found(name: str, page: str, method: str) -> None:
+    ask = f"{method} {page} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with serving("memory://", HTTP_SERVER=name) as server:
+        with connected(server) as connection:
+            connection.sendall(ask.encode())
+            assert connection.recv(65536).startswith(b"HTTP/1.1 404 ")
+        assert server.stop() == 0
+        assert not [line for line in server.lines if line["level"] == "error"]
+
+
+ORDER = b"POST /api/order HTTP/1.1\r\nHost: x\r\n%b"
+CHUNK = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+REFUSED = {
+    "a method in one packet": b"PUT /docs HTTP/1.1\r\nHost: x\r\n%b" + CHUNK % (1, b"a"),
+    "no key and a large body": ORDER + b"Content-Length: 65537\r\n\r\n" + b"x" * 65537,
+    "a page and a huge body": b"GET /docs HTTP/1.1\r\nHost: x\r\n%bContent-Length: 1048577\r\n\r\n"
+    + b"x" * 1048577,
+    "no key and chunks": ORDER + CHUNK % (1, b"a"),
+    "a key and huge chunks": ORDER + b"api_key: apitest\r\n" + CHUNK % (MIB + 1, b"x" * (MIB + 1)),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_refused_body_ends_its_request_once(name: str, kind: str) -> None:
+    ask = REFUSED[kind] % b"X-Request-ID: leaves-0\r\n"
+    with serving("memory://", HTTP_SERVER=name) as server, connect(server.url) as client:
+        with connected(server) as connection:
+            try:
+                connection.sendall(ask)
+                while connection.recv(65536):
+                    pass
+            except OSError:
+                pass  # it is refused before all of it is sent
+        server.wait_for_request("leaves-0")
+        metrics = client.get("/metrics").body.decode()
+        assert not re.search(r"http_server_active_requests\{.*\} -", metrics)
+        client.close()
+        assert server.stop() == 0
+        assert [line.get("request_id") for line in server.lines].count("leaves-0") == 1
+
+
+def test_an_order_under_way_is_awaited_whatever_was_refused_before(name: str) -> None:
+    body = b'{"items": [{"productId": "1", "quantity": 1}]}'
+    with serving("memory://", HTTP_SERVER=name, DRAIN_SECONDS=10) as server:
+        for kind in REFUSED:
+            with connected(server) as refused:
+                try:
+                    refused.sendall(REFUSED[kind] % b"")
+                    refused.recv(65536)
+                except OSError:
+                    continue  # it is refused before all of it is sent
+        with connected(server) as connection:
+            connection.sendall(head(Content_Length=len(body), X_Request_ID="slow"))
+            with connect(server.url) as other:
+                assert other.get("/health").status == 200
+            server.process.send_signal(signal.SIGINT)
+            time.sleep(1)
+            connection.sendall(body)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_page_ends_its_connection_while_the_server_drains(name: str) -> None:
+    with serving("memory://", HTTP_SERVER=name, DRAIN_SECONDS=30) as server:
+        with connected(server) as connection:
+            ask = b"GET /docs HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
+            connection.sendall(ask + b"a")
+            with connect(server.url) as other:
+                assert other.get("/health").status == 200
+                server.process.send_signal(signal.SIGTERM)
+                while other.get("/ready").status != 503:
+                    time.sleep(0.02)
+            connection.sendall(b"b")
+            while connection.recv(65536):
+                pass  # to the end of the connection
+        assert server.process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize(("fields", "statuses"), [(100, (200,)), (101, (400, 431))])
+def test_both_servers_count_fields_alike(name: str, fields: int, statuses: tuple[int, ...]) -> None:
+    more = "".join(f"X-{number}: 1\r\n" for number in range(fields - 1))
+    with serving("memory://", HTTP_SERVER=name) as server, connected(server) as connection:
+        connection.sendall(f"GET /health HTTP/1.1\r\nHost: x\r\n{more}\r\n".encode())
+        assert int(connection.recv(65536).split()[1]) in statuses
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/start.js", "/api/product"])

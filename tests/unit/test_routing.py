@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders
+from tornado.web import RequestHandler
 
 from orderfood.api.routes import ROUTES, build_router
 from orderfood.api.routing import UNKNOWN
 from orderfood.server.heads import RequestHeaders
-from orderfood.web.pages import PAGES
+from orderfood.web.pages import PAGES, pages_application
 
 ROUTER = build_router(ROUTES, PAGES)
 TEMPLATES = sorted({route.template for route in ROUTES} | set(PAGES), key=lambda t: "{" in t)
@@ -74,3 +77,13 @@ def test_headers_are_what_tornado_says_they_are() -> None:
     assert (lazy["X-ONE"], lazy.get("host"), "x-two" in lazy) == ("a,b", "shop", False)
     assert list(lazy.get_all()) == list(full.get_all())
     assert lazy["x-one"] == full["X-One"]
+
+
+def test_a_page_may_have_parameters_of_any_name() -> None:
+    class Page(RequestHandler):
+        pass
+
+    application = pages_application({"/orders/{id}/lines/{line}": Page})
+    request = cast(Any, SimpleNamespace(path="/orders/5/lines/7"))
+    found = [rule.matcher.match(request) for rule in application.wildcard_router.rules]
+    assert found == [{"path_args": [b"5", b"7"], "path_kwargs": {}}]
