@@ -70,6 +70,8 @@ class Api(HTTPServerConnectionDelegate):
         self.router = router
         self.tracer = tracer
         self.pages = pages or NoPages()
+        self._targets: dict[RequestStartLine, Target] = {}
+        """Those of the table's own paths: there are few, whatever a client sends."""
 
     def start_request(  # type: ignore[override]  # both servers have exchanges
         self, server_conn: object, request_conn: Exchange
@@ -91,6 +93,14 @@ class Api(HTTPServerConnectionDelegate):
         return self._find(start_line)
 
     def _find(self, start_line: RequestStartLine) -> Target:
+        known = self._targets.get(start_line)
+        if known is None:
+            known = self._make_target(start_line)
+            if start_line.path in self.router.plain_paths and known.method != OTHER:
+                self._targets[start_line] = known
+        return known
+
+    def _make_target(self, start_line: RequestStartLine) -> Target:
         method, target, version = start_line
         path, _, query = (target if target.startswith("/") else _path_of(target)).partition("?")
         resource, parameters = self.router.find(path)

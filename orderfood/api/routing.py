@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -92,6 +92,11 @@ class Router:
             by_template.setdefault(route.template, {})[route.method] = route
         for template, of_one in by_template.items():
             self._add(template, of_one)
+
+    @property
+    def plain_paths(self) -> Collection[str]:
+        """The paths that have no parameter."""
+        return self._plain.keys()
 
     def _add(self, template: str, routes: dict[str, Route]) -> None:
         methods = _allowed(routes)
