@@ -119,7 +119,7 @@ class RequestDelegate(HTTPMessageDelegate):
     # until something else is known; in the class, for most requests are answered before that
     _request: Request
     _began = 0.0
-    _body = b""
+    _body: bytes | bytearray = b""
     _received = 0
     _body_came: asyncio.Future[None] | None = None
     """Done when the body has come, or never will; None where the request came whole."""
@@ -173,10 +173,19 @@ class RequestDelegate(HTTPMessageDelegate):
             return None
         route = self._request.target.route
         if route is not None and route.reads_body:
-            self._body = self._body + chunk if self._body else chunk
+            self._keep(chunk)
         if self._received > MAX_BODY:
             self._refuse(self._request, self._failure(self._request, BodyTooLarge()))
         return None
+
+    def _keep(self, chunk: bytes) -> None:
+        """Most bodies are one chunk; of many, each is added without a copy of those before it."""
+        if not self._body:
+            self._body = chunk
+            return
+        if isinstance(self._body, bytes):
+            self._body = bytearray(self._body)
+        self._body += chunk
 
     def finish(self) -> None:
         self._whole = True
@@ -221,7 +230,7 @@ class RequestDelegate(HTTPMessageDelegate):
         return True
 
     async def _check_and_answer(self, request: Request) -> Answer:
-        request.body = self._body
+        request.body = bytes(self._body)
         try:
             return await self._answer_by(await check_head(request), request)
         except Exception as error:
@@ -261,7 +270,7 @@ class RequestDelegate(HTTPMessageDelegate):
         await self._body_came
 
     async def _answer_late(self, route: Route, request: Request) -> Answer:
-        request.body = self._body
+        request.body = bytes(self._body)
         try:
             if route.scope is not None and body_follows(request):
                 await authenticate(request, route.scope)

@@ -6,6 +6,8 @@ import logging
 import time
 from typing import NamedTuple
 
+from tornado.httputil import HTTPInputError
+
 from orderfood.api.answers import JSON_HEADERS, Answer
 from orderfood.api.wire import encode_json, error_json, quote_json
 from orderfood.server.bodies import Fields
@@ -56,6 +58,7 @@ class Failure(NamedTuple):
 FAILURES: dict[type[BaseException], Failure] = {
     NotFound: Failure(404, "not_found", "not found"),
     MethodNotAllowed: Failure(405, "method", "this method is not allowed here"),
+    HTTPInputError: Failure(400, "malformed", "the request is not valid"),
     BodyTooLarge: Failure(413, "body_size", f"the body is over {MAX_BODY} bytes"),
     refusals.KeyMissing: Failure(401),
     refusals.KeyRefused: Failure(403),

@@ -48,6 +48,8 @@ class PageExchange(HTTPConnection):
     async def answered_by(self, application: HTTPServerConnectionDelegate) -> Answer:
         """Has the application answer, and returns what it has sent. Raises NotFound, PageFailed."""
         request = self._request
+        if any("\0" in value for value in request.parameters.values()):
+            raise NotFound  # Tornado's StaticFileHandler would ask the system for such a file
         headers = HTTPHeaders()
         for name, value in request.headers.items():
             if name.lower() not in _OF_A_BODY:
@@ -81,7 +83,7 @@ class PageExchange(HTTPConnection):
         chunk: bytes | None = None,
     ) -> asyncio.Future[None]:
         assert isinstance(start_line, ResponseStartLine)
-        if start_line.code >= 400:
+        if start_line.code >= 400 and start_line.code != 416:  # a range that is none of the file's
             return self._refuse(start_line.code)
         self._sent = Answer(b"", start_line.code, Headers(tuple(headers.get_all())))
         self._add_headers(headers)
