@@ -6,13 +6,14 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple
 
 from orderfood.api.wire import JSON_TYPE, encode_json
-from orderfood.server.bodies import Encoded, Fields, Headers, has_current, negotiated
+from orderfood.server.bodies import Encoded, Fields, Headers, accepts_gzip, has_current
 
 EXPOSED_HEADERS = (
     "X-Request-ID, ETag, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
@@ -48,14 +49,30 @@ def json_answer(value: object, status: int = 200) -> Answer:
     return Answer(encode_json(value), status)
 
 
-def encoded_answer(item: Encoded, request_headers: Mapping[str, str]) -> Answer:
-    """An encoded body in the coding that the client accepts, or 304 when its ETag matches."""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The answers with an encoded body: all of it, and 304."""
+
+    etag: str
+    whole: Answer
+    unchanged: Answer
+    gzipped: Prepared | None
+
+
+def prepare(item: Encoded) -> Prepared:
+    """Prepares the answers with a body that is sent many times."""
+    whole, unchanged = Answer(item.body, 200, item.headers), Answer(b"", 304, item.unchanged)
+    return Prepared(item.etag, whole, unchanged, prepare(item.gzipped) if item.gzipped else None)
+
+
+def prepared_answer(item: Prepared, request_headers: Mapping[str, str]) -> Answer:
+    """The body in the coding that the client accepts, or 304 when its ETag matches."""
     if item.gzipped is not None:
-        item = negotiated(item, request_headers.get("accept-encoding"))
+        accepted = request_headers.get("accept-encoding")
+        if accepted and accepts_gzip(accepted):
+            item = item.gzipped
     known = request_headers.get("if-none-match")
-    if known is not None and has_current(known, item.etag):
-        return Answer(b"", 304, item.unchanged)
-    return Answer(item.body, 200, item.headers)
+    return item.unchanged if known is not None and has_current(known, item.etag) else item.whole
 
 
 def head_of(
@@ -65,29 +82,32 @@ def head_of(
     that may read it in a browser, ``origin`` is the one that asks."""
     # nothing in the key is a client's own text
     key = (answer.status, origins, origin if origin in origins else None)
-    head = answer.headers.heads.get(key) or _shared_head(answer.headers, key)
+    second = int(time.time())
+    cached = answer.headers.heads.get(key)
+    if cached is None or cached[0] != second:
+        cached = answer.headers.heads[key] = (second, _shared_head(answer.headers, key, second))
+    head = cached[1]
     if answer.more or more:
         few = "".join([f"{name}: {value}\r\n" for name, value in (*answer.more, *more)])
         head += few.encode("latin-1")
-    date, id_ = _date_of(int(time.time())), request_id.encode("latin-1")
+    id_ = request_id.encode("latin-1")
     if answer.status in _WITHOUT_BODY:
-        return b"%bDate: %b\r\nX-Request-ID: %b" % (head, date, id_)
-    form = b"%bContent-Length: %d\r\nDate: %b\r\nX-Request-ID: %b"
-    return form % (head, len(answer.body), date, id_)
+        return b"%bX-Request-ID: %b" % (head, id_)
+    return b"%bContent-Length: %d\r\nX-Request-ID: %b" % (head, len(answer.body), id_)
 
 
 _Shared = tuple[int, tuple[str, ...], str | None]
 """A status, the origins that may read an answer in a browser, and that of them which asks."""
 
 
-def _shared_head(headers: Headers, key: _Shared) -> bytes:
-    """The part of the head that equal answers share; built once and cached in ``headers``."""
+def _shared_head(headers: Headers, key: _Shared, second: int) -> bytes:
+    """The part of the head that equal answers of one second share."""
     status, origins, origin = key
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
     fields = (*headers.fields, *browser_headers(origins, origin))
     lines += [f"{name}: {value}" for name, value in fields]
-    head = headers.heads[key] = "".join(f"{line}\r\n" for line in lines).encode("latin-1")
-    return head
+    lines.append(f"Date: {_date_of(second)}")
+    return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
 
 
 def browser_headers(origins: tuple[str, ...], origin: str | None) -> Fields:
@@ -123,10 +143,9 @@ def request_id_of(sent: str | None) -> str:
 
 def http_date() -> str:
     """The time as the Date header has it (RFC 9110, 5.6.7)."""
-    return _date_of(int(time.time())).decode()
+    return _date_of(int(time.time()))
 
 
 @lru_cache(maxsize=2)
-def _date_of(seconds: int) -> bytes:
-    """The same as it is sent, made once a second."""
-    return formatdate(seconds, usegmt=True).encode()
+def _date_of(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from orderfood.api.answers import Answer, encoded_answer
+from orderfood.api.answers import Answer, Prepared, prepare, prepared_answer
 from orderfood.api.failures import NotFound
 from orderfood.api.request import Request
 from orderfood.api.wire import JSON_TYPE, encode_product, encode_product_list
-from orderfood.server.bodies import Encoded, encode_bytes
+from orderfood.server.bodies import encode_bytes
 from orderfood.shop.catalogue import Snapshot, batches
 from orderfood.shop.pricing import parse_product_id
 from orderfood.shop.refusals import FieldError, InvalidRequest
@@ -21,8 +21,8 @@ from storage.records import Product
 class Menu:
     """The encoded products of one version."""
 
-    all: Encoded
-    one: dict[str, Encoded] = field(default_factory=dict)
+    all: Prepared
+    one: dict[str, Prepared] = field(default_factory=dict)
     """Single products, by id, encoded when first asked for."""
 
 
@@ -31,13 +31,13 @@ async def render(products: Sequence[Product]) -> Menu:
     runs, and compressed on a thread, for gzip releases the GIL."""
     pieces = [encode_product_list(batch) async for batch in batches(products)]
     body = b"[" + b",".join(pieces) + b"]"
-    return Menu(await asyncio.to_thread(encode_bytes, body, JSON_TYPE))
+    return Menu(prepare(await asyncio.to_thread(encode_bytes, body, JSON_TYPE)))
 
 
 def list_products(request: Request, snapshot: Snapshot) -> Answer:
     """GET /api/product: all products, ordered by id."""
     menu: Menu = snapshot.rendered
-    return encoded_answer(menu.all, request.headers)
+    return prepared_answer(menu.all, request.headers)
 
 
 def get_product(request: Request, snapshot: Snapshot) -> Answer:
@@ -46,14 +46,14 @@ def get_product(request: Request, snapshot: Snapshot) -> Answer:
     if product_id is None:
         error = FieldError("productId", "must be a canonical decimal int64")
         raise InvalidRequest("path", "the product id is not valid", (error,))
-    return encoded_answer(_encoded(snapshot, str(product_id)), request.headers)
+    return prepared_answer(_prepared(snapshot, str(product_id)), request.headers)
 
 
-def _encoded(snapshot: Snapshot, id_: str) -> Encoded:
+def _prepared(snapshot: Snapshot, id_: str) -> Prepared:
     menu: Menu = snapshot.rendered
     found = menu.one.get(id_)
     if found is None:
         if id_ not in snapshot.products:
             raise NotFound
-        found = menu.one[id_] = encode_product(snapshot.products[id_])
+        found = menu.one[id_] = prepare(encode_product(snapshot.products[id_]))
     return found

@@ -6,7 +6,14 @@ import json
 from functools import cache
 from importlib.resources import files
 
-from orderfood.api.answers import JSON_HEADERS, Answer, encoded_answer, json_answer
+from orderfood.api.answers import (
+    JSON_HEADERS,
+    Answer,
+    Prepared,
+    json_answer,
+    prepare,
+    prepared_answer,
+)
 from orderfood.api.context import Context
 from orderfood.api.failures import RETRY_AFTER, NotFound
 from orderfood.api.request import Request
@@ -46,7 +53,12 @@ async def options(request: Request) -> Answer:
 
 async def get_openapi(request: Request) -> Answer:
     """The OpenAPI document as JSON."""
-    return encoded_answer(openapi_document(), request.headers)
+    return prepared_answer(_prepared_document(), request.headers)
+
+
+@cache
+def _prepared_document() -> Prepared:
+    return prepare(openapi_document())
 
 
 @cache

@@ -24,8 +24,9 @@ class Headers:
     """Headers that many answers share."""
 
     fields: Fields
-    heads: dict[object, bytes] = field(default_factory=dict)
-    """Cache of encoded heads, by what else a head depends on: status and CORS origin."""
+    heads: dict[object, tuple[int, bytes]] = field(default_factory=dict)
+    """Cache of encoded heads with the second of their Date, by what else a head depends on: status
+    and CORS origin."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
