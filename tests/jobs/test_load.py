@@ -367,6 +367,9 @@ async def test_a_fifo_is_refused_at_once(loaded: str, tmp_path: Path, name: str)
     assert line.endswith("it is a FIFO, and no regular file")
 
 
+TERM = 1 << (signal.SIGTERM - 1)
+
+
 def test_a_signal_ends_the_reading_of_large_files(tmp_path: Path) -> None:
     folder = copy_fixtures(tmp_path / "fixtures")
     dish = {"id": "1", "name": "x" * 150, "price": 1, "category": "y" * 150}
@@ -375,6 +378,9 @@ def test_a_signal_ends_the_reading_of_large_files(tmp_path: Path) -> None:
     process = start_job(
         "load", STORAGE_URL="memory://", FIXTURES_DIR=str(folder), LOG_LEVEL="debug"
     )
-    time.sleep(1.5)
+    status = Path(f"/proc/{process.pid}/status")
+    while not int(status.read_text().partition("SigCgt:")[2].split()[0], 16) & TERM:
+        time.sleep(0.05)  # its imports are not done yet
+    time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
     assert refusal(finish(process), 143) == "database-load: stopped by SIGTERM"
