@@ -1,6 +1,7 @@
 """What observability costs: CPU time of order-food for each request, with and without its parts.
 
     python -m benchmarks.overhead [--requests N] [--rounds N] [--backend memory|sqlite]
+    python -m benchmarks.overhead --before FOLDER        another tree of the project, and this one
 
 Real processes, side by side and in turns; the best round of each counts, for what disturbs only
 adds. Bare is everything off. The client is bounded: it sends so many requests and stops. Spans go
@@ -119,7 +120,15 @@ class Sink(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-def run(requests: int, rounds: int, backend: str) -> dict[str, dict[str, float]]:
+def trees(before: str) -> list[Variant]:
+    """Another tree and this one, with all that a user has on but the traces."""
+    settings = {**OFF, **LOG, **METRICS}
+    return [Variant("before", {**settings, "PYTHONPATH": before}), Variant("now", settings)]
+
+
+def run(
+    requests: int, rounds: int, backend: str, before: str | None = None
+) -> dict[str, dict[str, float]]:
     """The least CPU time of each variant for each kind of request."""
     best: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
@@ -127,7 +136,7 @@ def run(requests: int, rounds: int, backend: str) -> dict[str, dict[str, float]]
         if backend == "sqlite":
             prepare(url)
         endpoint = stack.enter_context(collector(Path(name)))
-        chosen = variants(endpoint)
+        chosen = trees(before) if before else variants(endpoint)
         servers = [
             (variant.name, stack.enter_context(serving(url, **variant.settings)))
             for variant in chosen
@@ -144,12 +153,13 @@ def run(requests: int, rounds: int, backend: str) -> dict[str, dict[str, float]]
 
 
 def table(best: dict[str, dict[str, float]]) -> str:
+    first = next(iter(best))
     lines = [
-        "| | list, µs | more than bare | ratio | order, µs | more than bare | ratio |",
+        f"| | list, µs | more than {first} | ratio | order, µs | more than {first} | ratio |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, took in best.items():
-        cells = [cell(took[kind], bare) for kind, bare in best["bare"].items()]
+        cells = [cell(took[kind], bare) for kind, bare in best[first].items()]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -163,8 +173,9 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--backend", choices=["memory", "sqlite"], default="memory")
+    parser.add_argument("--before", help="a folder with another tree, as git worktree makes one")
     arguments = parser.parse_args()
-    best = run(arguments.requests, arguments.rounds, arguments.backend)
+    best = run(arguments.requests, arguments.rounds, arguments.backend, arguments.before)
     print(
         f"CPU of order-food for each request, {arguments.backend}://,"
         f" Python {platform.python_version()},"

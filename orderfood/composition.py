@@ -66,8 +66,9 @@ def request_tracer(settings: Settings) -> RequestTracer | None:
     try:
         from orderfood.observe.request_spans import RequestTracer, instrument_pages
 
-        instrument_pages(tracing)
-        return RequestTracer(tracing, settings)
+        tracer = RequestTracer(tracing, settings)
+        instrument_pages(tracing)  # not without a tracer: it would read a client's headers itself
+        return tracer
     except Exception as error:  # whatever the environment has made of the instrumentation
         log_tracing_off(error)
         return None

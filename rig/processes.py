@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -129,9 +129,3 @@ def serving(url: str, **settings: object) -> Iterator[RunningServer]:
             reader.join(PATIENCE)  # workers may live on for a moment
         if process.stdout:
             process.stdout.close()
-
-
-def known_settings() -> Mapping[str, str]:
-    from orderfood.settings import describe_settings
-
-    return {setting.name: setting.default for setting in describe_settings()}

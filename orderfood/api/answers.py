@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from orderfood.api.wire import JSON_TYPE, encode_json
-from orderfood.server.bodies import Encoded, Fields, Headers, accepts_gzip, has_current
+from orderfood.server.bodies import Encoded, Fields, Headers, has_current, negotiated
 
 EXPOSED_HEADERS = (
     "X-Request-ID, ETag, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
@@ -67,10 +67,7 @@ def prepare(item: Encoded) -> Prepared:
 
 def prepared_answer(item: Prepared, request_headers: Mapping[str, str]) -> Answer:
     """The body in the coding that the client accepts, or 304 when its ETag matches."""
-    if item.gzipped is not None:
-        accepted = request_headers.get("accept-encoding")
-        if accepted and accepts_gzip(accepted):
-            item = item.gzipped
+    item = negotiated(item, request_headers.get("accept-encoding"))
     known = request_headers.get("if-none-match")
     return item.unchanged if known is not None and has_current(known, item.etag) else item.whole
 

@@ -81,18 +81,9 @@ class Api(HTTPServerConnectionDelegate):
     def target_of(
         self, start_line: RequestStartLine, headers: HTTPHeaders, exchange: Exchange
     ) -> Target:
-        """The routing result of a request line, cached with a head that the server caches. Raises
+        """The routing result of a request line, cached for paths without parameters. Raises
         HTTPInputError when Host is not valid."""
-        if isinstance(headers, RequestHeaders) and headers.is_cached:
-            known: tuple[Api, Target] | None = headers.target
-            if known is None or known[0] is not self:
-                check_host(start_line, headers, exchange)
-                known = headers.target = (self, self._find(start_line))
-            return known[1]
         check_host(start_line, headers, exchange)
-        return self._find(start_line)
-
-    def _find(self, start_line: RequestStartLine) -> Target:
         known = self._targets.get(start_line)
         if known is None:
             known = self._make_target(start_line)

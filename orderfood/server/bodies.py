@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import re
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from orderfood.server.bounded_cache import bounded_cache
 
@@ -14,6 +15,9 @@ MIN_GZIPPED = 1400
 
 _ETAGS = re.compile(r'\*|(?:W/)?"[^"]*"')
 _OF_A_BODY = ("Content-Type", "Content-Encoding")
+
+T = TypeVar("T")
+N = TypeVar("N", bound="Negotiable")
 
 Fields = tuple[tuple[str, str], ...]
 """Names and values of headers, in the order in which they are sent."""
@@ -62,8 +66,16 @@ def _encoded(
     return Encoded(body, etag, Headers(fields), Headers(unchanged), gzipped)
 
 
-def negotiated(item: Encoded, accept_encoding: str | None) -> Encoded:
-    """The variant of a body by Accept-Encoding (RFC 9110, 12.5.3)."""
+class Negotiable(Protocol):
+    """What may have a variant that is compressed."""
+
+    @property
+    def gzipped(self: T) -> T | None:
+        """The variant; None for none."""
+
+
+def negotiated(item: N, accept_encoding: str | None) -> N:
+    """The variant by Accept-Encoding (RFC 9110, 12.5.3)."""
     if item.gzipped is not None and accept_encoding and accepts_gzip(accept_encoding):
         return item.gzipped
     return item

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import httptools
 from tornado.httputil import HTTPHeaders, RequestStartLine
@@ -54,11 +54,6 @@ class TooManyFields(HeadRefused):
 class RequestHeaders(HTTPHeaders):
     """Read-only headers that parse lazily: Tornado's own make two dicts and a list for each name,
     which most requests do not need."""
-
-    is_cached = False
-    """Whether this head is in the cache, so that equal requests share it."""
-    target: Any = None
-    """The application's routing result for a cached head."""
 
     def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
         self._raw = raw
@@ -145,7 +140,6 @@ def parse_head(data: bytes) -> Head:
             and head.body is None
             and _PLAIN.issuperset(head.headers.lowered)
         ):
-            head.headers.is_cached = True
             if len(_head_cache) >= MAX_CACHED_HEADS:
                 del _head_cache[next(iter(_head_cache))]
             _head_cache[data] = head

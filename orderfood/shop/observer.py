@@ -83,8 +83,6 @@ class Observers(Observer):
         self._called = those("storage_called")
         self._committed = those("orders_committed")
         self._flush = those("flush")
-        if len(self._began) == 1:  # no loop, for every request is told
-            self.request_began = self._began[0]  # type: ignore[method-assign]
 
     def request_began(self, kind: RequestKind) -> None:
         for notify in self._began:
