@@ -97,7 +97,7 @@ say_keys() {
     elif [[ ${environment,,} =~ ^prod(uction)?$ ]]; then
         printf 'keys in force: none: ENVIRONMENT is %s, where the sample keys open nothing; name a Secret with your users.json in users.existingSecret of both releases\n' "$environment"
     else
-        printf 'keys in force: the sample keys, apitest and apitest-readonly, which everybody knows; users.existingSecret names a Secret with your own users.json\n'
+        printf 'keys in force: the sample keys, apitest, apitest-readonly and apikitchen, which everybody knows; users.existingSecret names a Secret with your own users.json\n'
     fi
 }
 

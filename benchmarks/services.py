@@ -153,14 +153,17 @@ def start_order_food(stage: Stage, backend: str) -> Service:
     url = storage_url(stage, backend)
     if backend != "memory":
         prepare(url)
+    return order_food_on(stage, f"order-food, {backend}", url)
+
+
+def order_food_on(stage: Stage, name: str, url: str, **settings: object) -> Service:
     port = free_port()
-    env = stage.observed(STORAGE_URL=url, PORT=port)
-    name = f"order-food, {backend}"
+    env = stage.observed(STORAGE_URL=url, PORT=port, **settings)
     pid = stage.start(name, order_food(), env, port)
-    target = Target(name, port, stage.folder / f"target-{backend}")
+    target = Target(name, port, stage.folder / f"target-{port}")
     target.learn()
     target.seed_keys()
-    database = stage.postgres_pid if backend == "postgres" else None
+    database = stage.postgres_pid if url.startswith("postgresql:") else None
     return Service(name, pid, target, SCENARIOS, counter(url, port), database, url)
 
 

@@ -1,22 +1,27 @@
-"""Background tasks: catalogue probe, clean-up of expired keys, health, sampling."""
+"""Background tasks: catalogue probe, clean-up of what has expired, health, sampling."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 
 from orderfood.api.context import Context
+from orderfood.settings import Settings
 from storage import Storage
 from storage.errors import StorageError
 
 CLEANUP_SECONDS = 60.0
-"""Seconds between two looks for expired idempotency keys."""
+"""Seconds between two looks for what has expired."""
+
+NUMBERING_SECONDS = 5.0
+"""Seconds between two looks for events that nobody has read."""
 
 DELETE_BATCH = 25
-"""Keys that are deleted in one batch: each lies on a page of its own, and an order that comes
-meanwhile waits for the whole batch."""
+"""Rows that are deleted or blanked in one batch: each may lie on a page of its own, and an order
+that comes meanwhile waits for the whole batch."""
 
 MIN_PAUSE_SECONDS = 0.02
 """The least pause between two batches, in seconds."""
@@ -28,19 +33,28 @@ busy, or slow, gets longer pauses."""
 
 @asynccontextmanager
 async def background(context: Context) -> AsyncIterator[None]:
-    """Runs the background tasks as long as the block: the catalogue's probe, the deletion of
-    expired keys, the check of order health, the sampling of metrics."""
+    """Runs the background tasks as long as the block: the catalogue's probe, the clean-up of what
+    has expired, the numbering of events, the feed, the check of order health, the sampling of
+    metrics, the count of open orders."""
     shop = context.shop
     if context.order_health is not None:
         await context.order_health.check()
     tasks = [
         asyncio.create_task(shop.catalogue.run(), name="catalogue"),
-        asyncio.create_task(delete_expired_keys(shop.storage), name="expired keys"),
+        *(
+            asyncio.create_task(clean_up(batch), name=name)
+            for name, batch in clean_ups(shop.storage, context.settings).items()
+        ),
+        asyncio.create_task(number_events(shop.storage), name="event numbers"),
     ]
+    if context.feed is not None:
+        tasks.append(asyncio.create_task(context.feed.run(), name="feed"))
     if context.order_health is not None:
         tasks.append(asyncio.create_task(context.order_health.run(), name="orders"))
     if context.metrics is not None:
+        counting = context.metrics.kitchen.keep_counting(shop.storage)
         tasks.append(asyncio.create_task(context.metrics.keep_sampling(), name="metrics"))
+        tasks.append(asyncio.create_task(counting, name="open orders"))
     try:
         yield
     finally:
@@ -49,16 +63,44 @@ async def background(context: Context) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def delete_expired_keys(storage: Storage) -> None:
-    """Deletes expired idempotency keys until it is cancelled, in batches with pauses between them,
-    so that no order waits for long. After an error of the storage it goes on a minute later."""
+CleanUp = Callable[[], Awaitable[int]]
+"""Cleans up one batch of up to DELETE_BATCH; returns how many there were."""
+
+
+def clean_ups(storage: Storage, settings: Settings) -> dict[str, CleanUp]:
+    """What is to be cleaned up, by name."""
+    found: dict[str, CleanUp] = {"expired keys": lambda: storage.delete_expired_keys(DELETE_BATCH)}
+    if settings.personal_data_days:
+        days = timedelta(days=settings.personal_data_days)
+        found["personal data"] = lambda: storage.blank_personal_data(_before(days), DELETE_BATCH)
+    if settings.event_days:
+        kept = timedelta(days=settings.event_days)
+        found["old events"] = lambda: storage.delete_events(_before(kept), DELETE_BATCH)
+    return found
+
+
+def _before(age: timedelta) -> datetime:
+    return datetime.now(UTC) - age
+
+
+async def clean_up(batch: CleanUp) -> None:
+    """Cleans up until it is cancelled, in batches with pauses between them, so that no order waits
+    for long. After an error of the storage it goes on a minute later."""
     clock = asyncio.get_running_loop().time
     while True:
-        deleted, began = 0, clock()
+        done, began = 0, clock()
         with suppress(StorageError):
-            deleted = await storage.delete_expired_keys(DELETE_BATCH)
+            done = await batch()
         pause = max(MIN_PAUSE_SECONDS, PAUSE_FACTOR * (clock() - began))
-        await asyncio.sleep(CLEANUP_SECONDS if deleted < DELETE_BATCH else pause)
+        await asyncio.sleep(CLEANUP_SECONDS if done < DELETE_BATCH else pause)
+
+
+async def number_events(storage: Storage) -> None:
+    """Numbers events until it is cancelled, where readers do so: the first one finds few."""
+    while True:
+        with suppress(StorageError):
+            await storage.number_events()
+        await asyncio.sleep(NUMBERING_SECONDS)
 
 
 YOUNG_OBJECTS = 20_000

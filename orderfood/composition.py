@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from orderfood.api import menu
 from orderfood.api.context import Context
 from orderfood.api.endpoint import Api
+from orderfood.api.events import ServerSentEvents
 from orderfood.api.ratelimit import RateLimiter
 from orderfood.api.routes import METRICS, ROUTES, build_router
 from orderfood.observe.accesslog import AccessLog
@@ -14,6 +15,7 @@ from orderfood.observe.instrumented_storage import InstrumentedStorage
 from orderfood.observe.tracing import current_tracing, log_tracing_off
 from orderfood.settings import Settings
 from orderfood.shop.catalogue import CatalogueCache
+from orderfood.shop.feed import Hub
 from orderfood.shop.observer import Observers
 from orderfood.shop.orders import Shop
 from orderfood.shop.sample_keys import SampleKeyWatch, refused_keys
@@ -32,7 +34,7 @@ def new_context(settings: Settings, inner: Storage) -> Context:
     """The request context: the shop on this storage, its observers, metrics and limiters."""
     metrics = new_metrics(settings, inner)
     access_log, keys = AccessLog(settings, NAME), SampleKeyWatch(settings.environment)
-    observer = Observers([access_log, *([metrics] if metrics else []), keys])
+    observer = Observers([access_log, *([metrics, metrics.kitchen] if metrics else []), keys])
     storage = InstrumentedStorage(inner, observer=observer)
     catalogue = CatalogueCache(
         storage, observer=observer, deadlines=storage.deadlines, render=menu.render
@@ -42,10 +44,18 @@ def new_context(settings: Settings, inner: Storage) -> Context:
         metrics.watch_order_health(storage.order_health)
     limits = (settings.rate_limit, settings.abuse_limit)
     limiter, guesses = (RateLimiter(limit) if limit else None for limit in limits)
+    feed = Hub(storage, ServerSentEvents(), settings.feed_clients, observer)
     shop = Shop(
-        storage, catalogue, observer=observer, refused_keys=refused_keys(settings.environment)
+        storage,
+        catalogue,
+        observer=observer,
+        refused_keys=refused_keys(settings.environment),
+        feed=feed,
     )
-    return Context(shop, settings, limiter, guesses, observer, metrics, storage.order_health)
+    context = Context(shop, settings, limiter, guesses, observer, metrics, storage.order_health)
+    context.feed = feed
+    context.traffic.leaving.append(feed.end_all)
+    return context
 
 
 def new_metrics(settings: Settings, storage: Storage) -> Metrics | None:

@@ -63,7 +63,7 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
-            assert process.poll() is None, "pgbouncer ended"
+            assert process.poll() is None, "it has ended"
             assert time.monotonic() < deadline
             time.sleep(0.05)
         else:

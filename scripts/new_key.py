@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic import TypeAdapter, ValidationError
 
 from fixtures.entries import KeyMembers, Word
-from orderfood.shop.orders import CREATE_ORDER, READ_ORDER, hash_key
+from orderfood.shop.orders import SCOPES, hash_key
 
 KEY_BYTES = 32
 """256 bits cannot be guessed, so a plain SHA-256 is enough: docs/decisions/0004-key-hash.md."""
@@ -60,8 +60,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--scope",
         required=True,
         action="append",
-        choices=(CREATE_ORDER, READ_ORDER),
-        help="what the key may do; may be given twice",
+        choices=SCOPES,
+        help="what the key may do; may be given several times",
     )
     parser.add_argument(
         "--expires",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from storage.base import MIGRATION_TIMEOUT, SCHEMA_VERSION, Storage
+from storage.base import MIGRATION_TIMEOUT, MOST_LINES, SCHEMA_VERSION, Storage
 from storage.errors import InvalidStorageURL
 
-__all__ = ["MIGRATION_TIMEOUT", "SCHEMA_VERSION", "Storage", "open_storage"]
+__all__ = ["MIGRATION_TIMEOUT", "MOST_LINES", "SCHEMA_VERSION", "Storage", "open_storage"]
 
 
 def open_storage(url: str, *, pool_size: int = 10, wait_seconds: float = 30.0) -> Storage:
@@ -19,7 +19,7 @@ def open_storage(url: str, *, pool_size: int = 10, wait_seconds: float = 30.0) -
     scheme, separator, _ = url.partition("://")
     scheme = scheme.lower() if separator else ""
     if scheme == "memory":
-        from storage.memory import MemoryStorage
+        from storage.memory.storage import MemoryStorage
 
         return MemoryStorage(url)
     if scheme == "sqlite":

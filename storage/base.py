@@ -7,31 +7,45 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import Context
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 from uuid import UUID
 
 from storage.records import (
+    Actor,
     AppliedMigration,
     Catalogue,
     Change,
     CouponLimits,
     Cursor,
+    EventPage,
     FoundCoupon,
     IdempotencyKey,
     LoadReport,
     Losses,
     Migration,
     Obstacle,
+    OpenOrders,
     Order,
+    OrderChange,
+    OrderEvent,
+    Pause,
+    ShopOrders,
+    ShopState,
     VersionedCatalogue,
+    Versions,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The newest migration that this code relies on; a test holds it against migrations/."""
 
 MIGRATION_TIMEOUT = 60.0
 """Seconds after which a migration that runs, or waits for its lock, gives up."""
+
+MOST_LINES = 2500
+"""Lines of all orders of one listing. An order has at most 100: a page of 500 such orders would
+hold up everybody else for a second."""
 
 ReportOutcomes = Callable[[Sequence[object]], None]
 AroundCommit = Callable[[Sequence[Context]], AbstractContextManager[ReportOutcomes]]
@@ -49,7 +63,107 @@ begins (None) and when it ends (its changes by kind, as in a LoadReport; the cod
 files belong to the coupons). Perhaps called on another thread."""
 
 
-class Storage(abc.ABC):
+class ShopStateStorage(abc.ABC):
+    """The part of a storage that keeps what the shop says of itself."""
+
+    @abc.abstractmethod
+    async def read_shop_state(self) -> ShopState:
+        """What is sold out, and whether the shop is paused, as one consistent view."""
+
+    @abc.abstractmethod
+    async def set_sold_out(self, product_id: int, until: datetime | None) -> None:
+        """Marks a product as sold out until a moment, or until :meth:`set_available`."""
+
+    @abc.abstractmethod
+    async def set_available(self, product_id: int) -> None:
+        """Takes that mark away; without one it does nothing."""
+
+    @abc.abstractmethod
+    async def set_pause(self, pause: Pause | None) -> None:
+        """Pauses the shop, or with None resumes it."""
+
+
+class OrderLifeStorage(abc.ABC):
+    """The part of a storage that changes orders, and shows them to the shop."""
+
+    @abc.abstractmethod
+    async def change_order(
+        self,
+        order_id: UUID,
+        change: OrderChange,
+        by: Actor,
+        at: datetime,
+        *,
+        expected_version: int | None = None,
+        user_id: str | None = None,
+    ) -> tuple[Order, bool]:
+        """Changes where an order stands, raises its version by one and appends the event; a
+        cancellation gives the use of its coupon back unless ``keeps_use``. All or nothing, and of
+        two at once from one version only one. The event's time is ``at``, or that of the order's
+        last event when that is later.
+
+        Returns the order and whether it was changed: staff's repeat (order_rules.is_repeat) changes
+        nothing. With ``user_id`` other users' orders do not exist. Raises OrderNotFound,
+        OrderVersionChanged, OrderNotChangeable.
+        """
+
+    @abc.abstractmethod
+    async def blank_personal_data(self, before: datetime, limit: int) -> int:
+        """Blanks pickup and the cancellation's note of up to ``limit`` completed or cancelled
+        orders whose last event was before this moment; returns how many."""
+
+    @abc.abstractmethod
+    async def list_shop_orders(
+        self,
+        statuses: Sequence[str],
+        *,
+        oldest_first: bool,
+        limit: int,
+        after: Cursor | None = None,
+    ) -> ShopOrders:
+        """At most ``limit`` orders of all users that have one of these statuses, by created_at and
+        id, that follow the cursor ``after`` in that direction: less, and ``more``, when together
+        they have over MOST_LINES lines."""
+
+    @abc.abstractmethod
+    async def get_order_history(self, order_id: UUID) -> tuple[Order, tuple[OrderEvent, ...]]:
+        """Any user's order and those of its events that are kept, oldest first, as one consistent
+        view. Raises OrderNotFound."""
+
+    @abc.abstractmethod
+    async def count_open_orders(self) -> OpenOrders:
+        """How many orders wait. Every open status has a count."""
+
+
+class EventLogStorage(abc.ABC):
+    """The part of a storage that reads the log of what has become of orders."""
+
+    @abc.abstractmethod
+    async def read_events(
+        self,
+        after: int | None,
+        limit: int,
+        *,
+        user_id: str | None = None,
+        order_id: UUID | None = None,
+    ) -> EventPage:
+        """At most ``limit`` events whose numbers are greater than ``after`` (None: none, only where
+        the log ends), of all orders, of one user's or of one order. It looks through a bounded part
+        of the log: the page's position says how far, and may be beyond its last event. Whether
+        ``after`` is within what is kept (``first`` - 1 to ``last``) is for the caller to see."""
+
+    async def number_events(self) -> int:
+        """Numbers the events that wait for it and returns how many, on a backend that numbers them
+        when they are read: so that a first reader finds few."""
+        return 0
+
+    @abc.abstractmethod
+    async def delete_events(self, before: datetime, limit: int) -> int:
+        """Deletes up to ``limit`` events from the log's beginning, as long as they are older than
+        this moment; returns how many. Numbers are never given again."""
+
+
+class Storage(ShopStateStorage, OrderLifeStorage, EventLogStorage):
     """Stores catalogue and orders. One method is one atomic, durable step.
 
     No connection, session or transaction crosses this interface, and how many orders share a
@@ -63,7 +177,10 @@ class Storage(abc.ABC):
     - **Limited coupons** are counted in the step that stores the order; counts survive every load.
     - **Whole catalogue.** Readers see all of the old reference data or all of the new. A load that
       fails leaves the old; loads run one after the other; an equal load changes nothing.
-    - **Receipts.** An order reads back exactly as it was stored, after any number of loads.
+    - **Receipts.** An order reads back exactly as it was stored, after any number of loads and
+      changes of its status: but for what :meth:`blank_personal_data` blanks.
+    - **Event log.** What changes an order appends an event in the same step. Whoever has seen an
+      event has missed none of a smaller number; within an order numbers follow versions.
     - **Migrations** run under a lock, each in one transaction with its record.
     - **Errors.** Only the tree in :mod:`storage.errors` comes out.
 
@@ -127,9 +244,9 @@ class Storage(abc.ABC):
     # --- catalogue ---
 
     @abc.abstractmethod
-    async def get_catalogue_version(self) -> int:
-        """The version of the catalogue; 0 before the first load. Must be cheap: it is the probe of
-        the catalogue cache, several times a second."""
+    async def get_versions(self) -> Versions:
+        """The versions of the catalogue, 0 before the first load, and of the shop's state. Must be
+        cheap: it is the probe of the catalogue cache, several times a second."""
 
     @abc.abstractmethod
     async def read_catalogue(self, *, coupons: bool = True) -> VersionedCatalogue:
@@ -170,8 +287,8 @@ class Storage(abc.ABC):
         """
 
     async def wait_for_notice(self) -> None:
-        """Returns when another program notifies that it has changed the catalogue. It only makes
-        the next probe sooner: a backend without notices never returns."""
+        """Returns when another program notifies that it has changed the catalogue or the shop's
+        state. It only makes the next probe sooner: a backend without notices never returns."""
         await asyncio.Event().wait()
 
     # --- orders ---
@@ -184,12 +301,14 @@ class Storage(abc.ABC):
         key: IdempotencyKey | None = None,
         limits: CouponLimits | None = None,
     ) -> Order:
-        """Stores a new order (status placed, version 1) and counts a use of its coupon; both or
-        neither.
+        """Stores a new order (status placed, version 1) with a number and its first event, and
+        counts a use of its coupon; all or nothing. Numbers are dealt in turn, from 1 to 999, by all
+        processes together; after 999 comes 1 again, and a refused order may use one up.
 
-        Returns the order, or the first order under ``key`` as it was when it was placed (status
-        placed, version 1). Of two at once under one key one stores and both get it. An expired key
-        is as good as none. An order with a coupon always counts one use of it for its user, under
+        Returns the order with its number, or the first order under ``key`` as it was when it was
+        placed (status placed, version 1, no ready_at). Of two at once under one key one stores and
+        both get it. An expired key is as good as none. An order with a coupon always counts one use
+        of it for its user, under
         the code's spelling in the order; ``limits`` refuse a use too many.
 
         Raises CouponUsedUp, IdempotencyConflict, OrderExists, ValueRejected, StorageBusy,
@@ -217,11 +336,6 @@ class Storage(abc.ABC):
     ) -> list[Order]:
         """At most ``limit`` of the user's orders, newest first (by created_at, then id, both
         descending), that follow the cursor ``after``; from the newest on without one."""
-
-    @abc.abstractmethod
-    async def cancel_order(self, user_id: str, order_id: UUID) -> Order:
-        """Marks a placed order cancelled, raises its version by one and gives back the use of its
-        coupon. Raises OrderNotFound, OrderNotCancellable."""
 
     @abc.abstractmethod
     async def delete_expired_keys(self, limit: int = 1000) -> int:

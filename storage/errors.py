@@ -16,10 +16,17 @@ StorageError
     ├── IdempotencyConflict  the key was used before, with another request
     ├── CouponUsedUp         no use of the coupon is left
     ├── OrderExists          an order of that id is stored already
-    └── OrderNotCancellable  cancelled already
+    └── OrderConflict
+        ├── OrderNotChangeable   it stands where the change does not start
+        └── OrderVersionChanged  it has another version than the caller expects
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from storage.records import Order
 
 
 class StorageError(Exception):
@@ -88,5 +95,17 @@ class OrderExists(Conflict):
     """An order of that id is stored already, and not under the same idempotency key."""
 
 
-class OrderNotCancellable(Conflict):
-    """The order is cancelled already."""
+class OrderConflict(Conflict):
+    """``order`` is as it stands."""
+
+    def __init__(self, message: str, order: Order) -> None:
+        super().__init__(message)
+        self.order = order
+
+
+class OrderNotChangeable(OrderConflict):
+    """The order's status is none that the change starts from."""
+
+
+class OrderVersionChanged(OrderConflict):
+    """The order has another version than the caller expects."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from uuid import UUID
@@ -74,10 +74,20 @@ class Coupon:
 
 
 class OrderStatus(StrEnum):
-    """Where an order stands."""
+    """Where an order stands. A newer version may know others: whoever reads one must bear it."""
 
     PLACED = "placed"
+    ACCEPTED = "accepted"
+    READY = "ready"
+    COMPLETED = "completed"
     CANCELLED = "cancelled"
+
+
+OPEN_STATUSES = (OrderStatus.PLACED, OrderStatus.ACCEPTED, OrderStatus.READY)
+"""Those of orders that wait for something."""
+
+PLACED_EVENT = "placed"
+"""The type of the first event of every order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +99,26 @@ class OrderLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Pickup:
+    """What the customer says of fetching the order: personal data, in no log, span or metric."""
+
+    name: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """Who has cancelled an order (``customer`` or ``shop``), and what the shop says of it."""
+
+    by: str
+    reason: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
-    """A receipt: after it is stored only ``status`` and ``version`` move.
+    """A receipt: what was bought never changes. What moves is where it stands, from ``status`` on,
+    and after a while ``pickup`` and the cancellation's note are blanked.
 
     ``created_at`` has microseconds, no more: every backend must give it back exactly.
     """
@@ -103,8 +131,118 @@ class Order:
     total: int
     created_at: datetime
     coupon_code: str | None = None
-    status: OrderStatus = OrderStatus.PLACED
+    pickup: Pickup | None = None
+    number: int | None = None
+    """1 to 999, to be called out; dealt when the order is stored. None for a sample order, and for
+    one that is older than the numbers."""
+    status: str = OrderStatus.PLACED
     version: int = 1
+    """The number of its events."""
+    ready_at: datetime | None = None
+    cancellation: Cancellation | None = None
+    last_event: str = PLACED_EVENT
+    """The type of its newest event."""
+    changed_at: datetime | None = None
+    """When that happened; None when the order was only placed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who changes an order: its customer, or staff."""
+
+    user: str
+    key: str | None = None
+    """Of staff, the first eight hex digits of their key's hash; None for a customer."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderChange:
+    """A step in the life of an order: the type of its event, and where it leads."""
+
+    event: str
+    targets: Mapping[str, str]
+    """By the status that it starts from, the status that it leads to."""
+    not_before: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
+    """By the status that it starts from, since when the order must stand there."""
+    ready_in: timedelta | None = None
+    """From this moment to the new ready_at; None leaves that as it is."""
+    reason: str | None = None
+    note: str | None = None
+    """Of a cancellation by the shop."""
+    keeps_use: bool = False
+    """Whether a cancellation keeps the use of the coupon."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderEvent:
+    """One event of the log. ``order`` is the order as it was with this event."""
+
+    seq: int
+    """Its place in the log: once one is visible, no smaller one appears."""
+    type: str
+    at: datetime
+    by: Actor
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """A part of the log, in the order of ``seq``."""
+
+    events: tuple[OrderEvent, ...]
+    position: int
+    """The log was looked through up to here: the next page begins behind it."""
+    first: int
+    """The smallest number that is kept; ``last`` + 1 when none is."""
+    last: int
+    """The greatest number that was given; 0 before the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShopOrders:
+    """Orders of all users, and the place in the event log of the same consistent view: every event
+    up to it is in these orders, every later one comes after it."""
+
+    orders: tuple[Order, ...]
+    position: int
+    more: bool = False
+    """Whether there are less orders than were asked for, for they have many lines, and others
+    follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrders:
+    """How many orders wait, by status, and when the oldest that is only placed was."""
+
+    counts: Mapping[str, int]
+    oldest_placed: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The shop takes no orders, until a moment, or until it resumes."""
+
+    until: datetime | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShopState:
+    """What the shop says of itself, which no load touches."""
+
+    version: int = 0
+    sold_out: Mapping[int, datetime | None] = field(default_factory=lambda: MappingProxyType({}))
+    """By product id, until when; None: until it is available again. Times that are over count no
+    more; ids may name no product."""
+    pause: Pause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The versions of the catalogue and of the shop's state: each grows when that changes."""
+
+    catalogue: int = 0
+    shop: int = 0
 
 
 class Obstacle(StrEnum):

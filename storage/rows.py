@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, Protocol
 from uuid import UUID
 
+from storage.base import MOST_LINES
 from storage.records import (
+    Actor,
+    Cancellation,
     Coupon,
     CouponKind,
     Order,
+    OrderEvent,
     OrderLine,
     OrderStatus,
+    Pickup,
     Product,
+    ShopOrders,
 )
 
 
@@ -27,13 +34,40 @@ class Row(Protocol):
     def __getitem__(self, index: Any, /) -> Any: ...
 
 
-ORDER_COLUMNS = "id, user_id, subtotal, discounts, total, created_at, coupon_code, status, version"
-LINE_COLUMNS = "product_id, name, price, category, quantity, details"
-JOINED_COLUMNS = ", ".join(
-    [f"o.{name}" for name in ORDER_COLUMNS.split(", ")]
-    + [f"l.{name}" for name in LINE_COLUMNS.split(", ")]
+NEW_ORDER_COLUMNS = (
+    "id, user_id, subtotal, discounts, total, created_at, coupon_code, status, version,"
+    " pickup_name, pickup_note, pickup_number"
 )
+"""All that an order can have to which nothing has happened yet."""
+
+ORDER_COLUMNS = (
+    f"{NEW_ORDER_COLUMNS}, ready_at, cancelled_by, cancel_reason, cancel_note, last_event,"
+    " changed_at"
+)
+STATE_COLUMNS = (
+    "status, version, ready_at, cancelled_by, cancel_reason, cancel_note, last_event, changed_at"
+)
+"""Those of ORDER_COLUMNS that a change writes."""
+
+LINE_COLUMNS = "product_id, name, price, category, quantity, details"
+EVENT_COLUMNS = (
+    "order_id, version, user_id, type, status, ready_at, reason, staff_user, staff_key, at"
+)
+"""An event, apart from its number. Without staff it was the customer, who is the order's user."""
+
+
+def _of(table: str, columns: str) -> str:
+    return ", ".join(f"{table}.{name}" for name in columns.split(", "))
+
+
+JOINED_COLUMNS = f"{_of('o', ORDER_COLUMNS)}, {_of('l', LINE_COLUMNS)}"
 """An order beside one of its lines, for a query over orders AS o and order_lines AS l."""
+
+JOINED_EVENT_COLUMNS = f"e.seq, {_of('e', EVENT_COLUMNS)}, {JOINED_COLUMNS}"
+"""An event beside its order and one of the lines: also over order_events AS e."""
+
+_ORDER_WIDTH = ORDER_COLUMNS.count(",") + 1
+_EVENT_WIDTH = EVENT_COLUMNS.count(",") + 2
 
 COUPON_COLUMNS = (
     "code, kind, value, min_subtotal, min_items, max_discount, valid_from, valid_until,"
@@ -52,26 +86,108 @@ def read_orders(
     to_uuid: Callable[[Any], UUID] = same,
     to_time: Callable[[Any], Any] = same,
 ) -> list[Order]:
-    """The orders of rows of JOINED_COLUMNS, where the lines of an order follow each other."""
-    orders = []
+    """The orders of rows of JOINED_COLUMNS, where the lines of an order follow each other.
+    ``to_time`` makes None of None."""
+    return [
+        _read_order(list(group), to_uuid, to_time)
+        for _, group in groupby(rows, key=lambda row: row[0])
+    ]
+
+
+_STATUSES = {str(status): status for status in OrderStatus}
+"""A newer version may have stored others, which stay texts."""
+
+
+def _read_order(
+    rows: list[Row], to_uuid: Callable[[Any], UUID], to_time: Callable[[Any], Any]
+) -> Order:
+    (
+        id_,
+        user_id,
+        subtotal,
+        discounts,
+        total,
+        created_at,
+        coupon_code,
+        status,
+        version,
+        pickup_name,
+        pickup_note,
+        number,
+        ready_at,
+        cancelled_by,
+        reason,
+        note,
+        last_event,
+        changed_at,
+    ) = rows[0][:_ORDER_WIDTH]
+    lines = (row[_ORDER_WIDTH:] for row in rows)
+    return Order(
+        to_uuid(id_),
+        user_id,
+        tuple(_read_line(line) for line in lines if line[0] is not None),
+        subtotal,
+        discounts,
+        total,
+        to_time(created_at),
+        coupon_code,
+        None if pickup_name is pickup_note is None else Pickup(pickup_name, pickup_note),
+        number,
+        _STATUSES.get(status, status),
+        version,
+        to_time(ready_at),
+        _read_cancellation(status, cancelled_by, reason, note),
+        last_event,
+        to_time(changed_at),
+    )
+
+
+def _read_cancellation(
+    status: str, by: str | None, reason: str | None, note: str | None
+) -> Cancellation | None:
+    """Where nobody is named a version cancelled that knew customers alone."""
+    return Cancellation(by or "customer", reason, note) if status == OrderStatus.CANCELLED else None
+
+
+def read_events(
+    rows: Iterable[Row],
+    *,
+    to_uuid: Callable[[Any], UUID] = same,
+    to_time: Callable[[Any], Any] = same,
+) -> list[OrderEvent]:
+    """The events of rows of JOINED_EVENT_COLUMNS, where the lines of an event follow each other."""
+    events = []
     for _, group in groupby(rows, key=lambda row: row[0]):
-        lines = list(group)
-        first = lines[0]
-        orders.append(
-            Order(
-                id=to_uuid(first[0]),
-                user_id=first[1],
-                lines=tuple(_read_line(row[9:]) for row in lines if row[9] is not None),
-                subtotal=first[2],
-                discounts=first[3],
-                total=first[4],
-                created_at=to_time(first[5]),
-                coupon_code=first[6],
-                status=OrderStatus(first[7]),
-                version=first[8],
-            )
-        )
-    return orders
+        beside = list(group)
+        order = _read_order([row[_EVENT_WIDTH:] for row in beside], to_uuid, to_time)
+        events.append(_read_event(beside[0][:_EVENT_WIDTH], order, to_time))
+    return events
+
+
+def _read_event(row: Row, order: Order, to_time: Callable[[Any], Any]) -> OrderEvent:
+    """An event with its order as it was then: a receipt never changes, and what is blanked is
+    blanked in all its events."""
+    seq, _, version, _, kind, status, ready_at, reason, staff_user, staff_key, at = row
+    by = Actor(order.user_id) if staff_user is None else Actor(staff_user, staff_key)
+    cancelled_by = None if staff_user is None else "shop"
+    note = None if order.cancellation is None else order.cancellation.note
+    then = replace(
+        order,
+        status=_STATUSES.get(status, status),
+        version=version,
+        ready_at=to_time(ready_at),
+        cancellation=_read_cancellation(status, cancelled_by, reason, note),
+        last_event=kind,
+        changed_at=None if version == 1 else to_time(at),
+    )
+    return OrderEvent(seq, kind, to_time(at), by, then)
+
+
+def within_bounds(orders: list[Order], lines: int, position: int) -> ShopOrders:
+    """A listing of these orders, which were read up to MOST_LINES and one line more: then the last
+    of them may not be whole, and others follow."""
+    more = lines > MOST_LINES
+    return ShopOrders(tuple(orders[:-1] if more else orders), position, more)
 
 
 def _read_line(row: Row) -> OrderLine:
@@ -79,12 +195,13 @@ def _read_line(row: Row) -> OrderLine:
     return OrderLine(read_product(number, name, price, category, details), quantity)
 
 
-def write_order(
+def write_new_order(
     order: Order,
     from_uuid: Callable[[UUID], Any] = same,
     from_time: Callable[[Any], Any] = same,
 ) -> tuple[Any, ...]:
-    """The row of ORDER_COLUMNS of an order."""
+    """The row of NEW_ORDER_COLUMNS of an order."""
+    pickup = order.pickup or _NO_PICKUP
     return (
         from_uuid(order.id),
         order.user_id,
@@ -93,8 +210,63 @@ def write_order(
         order.total,
         from_time(order.created_at),
         order.coupon_code,
-        order.status.value,
+        str(order.status),
         order.version,
+        pickup.name,
+        pickup.note,
+        order.number,
+    )
+
+
+_NO_PICKUP = Pickup()
+
+
+def write_state(order: Order, from_time: Callable[[Any], Any] = same) -> tuple[Any, ...]:
+    """The row of STATE_COLUMNS of an order; ``from_time`` makes None of None."""
+    cancellation = order.cancellation or _NO_CANCELLATION
+    return (
+        str(order.status),
+        order.version,
+        from_time(order.ready_at),
+        cancellation.by or None,
+        cancellation.reason,
+        cancellation.note,
+        order.last_event,
+        from_time(order.changed_at),
+    )
+
+
+_NO_CANCELLATION = Cancellation("")
+
+
+def write_order(
+    order: Order,
+    from_uuid: Callable[[UUID], Any] = same,
+    from_time: Callable[[Any], Any] = same,
+) -> tuple[Any, ...]:
+    """The row of ORDER_COLUMNS of an order; ``from_time`` makes None of None."""
+    _, _, *state = write_state(order, from_time)
+    return (*write_new_order(order, from_uuid, from_time), *state)
+
+
+def write_event(
+    order: Order,
+    by: Actor,
+    from_uuid: Callable[[UUID], Any] = same,
+    from_time: Callable[[Any], Any] = same,
+) -> tuple[Any, ...]:
+    """The row of EVENT_COLUMNS of an order's last event."""
+    return (
+        from_uuid(order.id),
+        order.version,
+        order.user_id,
+        order.last_event,
+        str(order.status),
+        from_time(order.ready_at),
+        None if order.cancellation is None else order.cancellation.reason,
+        None if by.key is None else by.user,
+        by.key,
+        from_time(order.changed_at or order.created_at),
     )
 
 

@@ -66,6 +66,11 @@ SETTINGS = (
     "HTTP_SERVER",
     "WORKERS",
     "SPOOL_DIR",
+    "FEED_CLIENTS",
+    "PREPARATION_MINUTES",
+    "ACCEPT_ALERT_MINUTES",
+    "PERSONAL_DATA_DAYS",
+    "EVENT_DAYS",
 )
 """What env may hold; a test holds it against the programs' own settings."""
 

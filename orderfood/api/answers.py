@@ -14,12 +14,15 @@ from typing import NamedTuple
 
 from orderfood.api.wire import JSON_TYPE, encode_json
 from orderfood.server.bodies import Encoded, Fields, Headers, has_current, negotiated
+from orderfood.server.exchange import Source
 
 EXPOSED_HEADERS = (
     "X-Request-ID, ETag, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
 )
 
 JSON_HEADERS = Headers((("Content-Type", JSON_TYPE), ("Cache-Control", "no-store")))
+
+NOT_MODIFIED_HEADERS = Headers((("Cache-Control", "no-store"),))
 
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,128}")
 _WITHOUT_BODY = (204, 304)
@@ -37,6 +40,8 @@ class Answer(NamedTuple):
     """The reason of a failure: a fixed word, for logs, metrics and spans."""
     streamed: int | None = None
     """Bytes of a body that was already streamed, as a page's is; None for an answer that is not."""
+    stream: Source | None = None
+    """What writes the body from now on, without an end; None for an answer that is whole."""
 
     @property
     def length(self) -> int:
@@ -47,6 +52,16 @@ class Answer(NamedTuple):
 def json_answer(value: object, status: int = 200) -> Answer:
     """An answer with a JSON body that is not cached (Cache-Control: no-store)."""
     return Answer(encode_json(value), status)
+
+
+def versioned_answer(value: object, version: int, request_headers: Mapping[str, str]) -> Answer:
+    """As json_answer, of something that has a version: that is its ETag. 304 when the client has
+    it."""
+    etag = f'"{version}"'
+    known = request_headers.get("if-none-match")
+    if known is not None and has_current(known, etag):
+        return Answer(b"", 304, NOT_MODIFIED_HEADERS, (("ETag", etag),))
+    return Answer(encode_json(value), more=(("ETag", etag),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +103,7 @@ def head_of(
         few = "".join([f"{name}: {value}\r\n" for name, value in (*answer.more, *more)])
         head += few.encode("latin-1")
     id_ = request_id.encode("latin-1")
-    if answer.status in _WITHOUT_BODY:
+    if answer.status in _WITHOUT_BODY or answer.stream is not None:
         return b"%bX-Request-ID: %b" % (head, id_)
     return b"%bContent-Length: %d\r\nX-Request-ID: %b" % (head, len(answer.body), id_)
 

@@ -9,6 +9,7 @@ from orderfood.api.ratelimit import RateLimiter
 from orderfood.observe.single_flight import SingleFlight
 from orderfood.server.traffic import Traffic
 from orderfood.settings import Settings
+from orderfood.shop.feed import Hub
 from orderfood.shop.observer import NULL_OBSERVER, Observer
 from orderfood.shop.order_health import OrderHealth
 from orderfood.shop.orders import Shop
@@ -39,3 +40,5 @@ class Context:
     readiness: SingleFlight[str | None] = field(default_factory=lambda: SingleFlight(PROBES))
     """The reason of the last readiness probe why the server is not ready; None when it is."""
     traffic: Traffic = field(default_factory=Traffic)
+    feed: Hub | None = None
+    """Serves those who follow the event log."""

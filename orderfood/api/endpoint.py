@@ -300,22 +300,26 @@ class RequestDelegate(HTTPMessageDelegate):
     def _send(self, request: Request, answer: Answer, *, close: bool = False) -> None:
         if self._ended:
             return
-        if answer.streamed is None:
+        if answer.stream is not None and request.method != "HEAD":
+            self._exchange.start_stream(self._head_of(request, answer), answer.stream)
+        elif answer.streamed is None:
             self._write(request, answer, close=close)
-        self._end(request, answer)
+        self._end(request, answer)  # of a stream that is its beginning
 
     def _write(
         self, request: Request, answer: Answer, *, close: bool = False, finish: bool = True
     ) -> None:
         self._answer = answer
-        context = request.context
+        head = self._head_of(request, answer)
+        body = b"" if request.method == "HEAD" else answer.body
+        close = close or request.context.traffic.draining
+        self._exchange.send(head, body, close=close, finish=finish)
+
+    def _head_of(self, request: Request, answer: Answer) -> bytes:
         left = request.allowance
         more: Fields = () if left is None else tuple(left.headers().items())
-        origins = context.settings.cors_allowed_origins
-        head = head_of(answer, request.id, origins, request.headers.get("origin"), more)
-        body = b"" if request.method == "HEAD" else answer.body
-        close = close or context.traffic.draining
-        self._exchange.send(head, body, close=close, finish=finish)
+        origins = request.context.settings.cors_allowed_origins
+        return head_of(answer, request.id, origins, request.headers.get("origin"), more)
 
     def _end(self, request: Request, answer: Answer) -> None:
         """Reports the end of the request to observer and span: once for each that began."""

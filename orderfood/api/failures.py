@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tornado.httputil import HTTPInputError
 
 from orderfood.api.answers import JSON_HEADERS, Answer
-from orderfood.api.wire import encode_json, error_json, quote_json
+from orderfood.api.wire import encode_json, error_json, order_json, quote_json
 from orderfood.server.bodies import Fields
 from orderfood.shop import refusals
 from orderfood.shop.refusals import Refusal, TooManyRequests
@@ -68,12 +68,14 @@ FAILURES: dict[type[BaseException], Failure] = {
     refusals.PriceChanged: Failure(409),
     refusals.StillInProgress: Failure(409),
     refusals.TooManyRequests: Failure(429),
+    refusals.FeedFull: Failure(503),
     stored.OrderNotFound: Failure(404, "no_such_order", "no such order"),
     stored.IdempotencyConflict: Failure(
         422, "idempotency_conflict", "this Idempotency-Key was used with another request"
     ),
     stored.CouponUsedUp: Failure(422, "coupon_used_up", "the coupon is used up"),
-    stored.OrderNotCancellable: Failure(409, "not_cancellable", "the order cannot be cancelled"),
+    stored.OrderNotChangeable: Failure(409, "not_changeable", "the order cannot be changed so"),
+    stored.OrderVersionChanged: Failure(412, "version", "the order has another version"),
     stored.ValueRejected: Failure(422, "value", "the order holds a value that cannot be stored"),
     stored.StorageBusy: Failure(503, "store_busy", "the store does not answer; try again"),
     stored.StorageError: Failure(503, "store", "the store does not answer; try again"),
@@ -99,12 +101,26 @@ def failure_answer(error: BaseException, request_id: str) -> Answer:
     error."""
     status, _, message = failure_of(error)
     text = error.message if isinstance(error, Refusal) else message
+    if isinstance(error, stored.OrderNotChangeable):
+        text = STANDS.get(error.order.status, message)
     details = error.errors if isinstance(error, Refusal) else ()
-    body = error_json(status, text or "", request_id, details)
+    body = error_json(status, text or "", request_id, details, reason_of(error))
     if isinstance(error, refusals.PriceChanged):
         body["quote"] = quote_json(error.lines, error.coupon_code, error.prices)
+    elif isinstance(error, stored.OrderConflict):
+        body["order"] = order_json(error.order)
     headers = _headers_of(error, status)
     return Answer(encode_json(body), status, JSON_HEADERS, headers, reason_of(error))
+
+
+STANDS: dict[str, str] = {
+    "placed": "the shop has not accepted the order yet",
+    "accepted": "the shop is preparing it",
+    "ready": "the order is ready",
+    "completed": "the order is completed",
+    "cancelled": "the order is cancelled",
+}
+"""By an order's status, why it cannot be changed as was asked."""
 
 
 def _headers_of(error: BaseException, status: int) -> Fields:
@@ -133,7 +149,7 @@ def log_failure(error: BaseException, request_id: str, label: str) -> None:
     if status == 500:
         fields = {"request_id": request_id, "route": label}
         logger.error("a request failed", exc_info=error, extra={"fields": fields})
-    elif status == 503:
+    elif status == 503 and not isinstance(error, Refusal):
         _warn_of_store(str(error))
 
 

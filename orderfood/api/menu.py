@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from orderfood.api.answers import Answer, Prepared, prepare, prepared_answer
@@ -22,16 +22,19 @@ class Menu:
     """The encoded products of one version."""
 
     all: Prepared
+    sold_out: frozenset[int] = frozenset()
     one: dict[str, Prepared] = field(default_factory=dict)
     """Single products, by id, encoded when first asked for."""
 
 
-async def render(products: Sequence[Product]) -> Menu:
-    """The encoded menu of these products. It is encoded in batches, between which the event loop
-    runs, and compressed on a thread, for gzip releases the GIL."""
-    pieces = [encode_product_list(batch) async for batch in batches(products)]
+async def render(products: Sequence[Product], sold_out: Collection[int] = ()) -> Menu:
+    """The encoded menu of these products; ``sold_out`` holds the ids of some. It is encoded in
+    batches, between which the event loop runs, and compressed on a thread, for gzip releases the
+    GIL."""
+    pieces = [encode_product_list(batch, sold_out) async for batch in batches(products)]
     body = b"[" + b",".join(pieces) + b"]"
-    return Menu(prepare(await asyncio.to_thread(encode_bytes, body, JSON_TYPE)))
+    encoded = await asyncio.to_thread(encode_bytes, body, JSON_TYPE)
+    return Menu(prepare(encoded), frozenset(sold_out))
 
 
 def list_products(request: Request, snapshot: Snapshot) -> Answer:
@@ -42,18 +45,26 @@ def list_products(request: Request, snapshot: Snapshot) -> Answer:
 
 def get_product(request: Request, snapshot: Snapshot) -> Answer:
     """GET /api/product/{productId}: one product. Raises InvalidRequest, NotFound."""
+    product = product_of(request, snapshot)
+    return prepared_answer(_prepared(snapshot, product), request.headers)
+
+
+def product_of(request: Request, snapshot: Snapshot) -> Product:
+    """The product in the path. Raises InvalidRequest, NotFound."""
     product_id = parse_product_id(request.parameters["productId"])
     if product_id is None:
         error = FieldError("productId", "must be a canonical decimal int64")
         raise InvalidRequest("path", "the product id is not valid", (error,))
-    return prepared_answer(_prepared(snapshot, str(product_id)), request.headers)
+    product = snapshot.products.get(str(product_id))
+    if product is None:
+        raise NotFound
+    return product
 
 
-def _prepared(snapshot: Snapshot, id_: str) -> Prepared:
+def _prepared(snapshot: Snapshot, product: Product) -> Prepared:
     menu: Menu = snapshot.rendered
-    found = menu.one.get(id_)
+    found = menu.one.get(str(product.id))
     if found is None:
-        if id_ not in snapshot.products:
-            raise NotFound
-        found = menu.one[id_] = prepare(encode_product(snapshot.products[id_]))
+        sold_out = product.id in menu.sold_out
+        found = menu.one[str(product.id)] = prepare(encode_product(product, sold_out=sold_out))
     return found

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orderfood.api import menu, operation, orders
+from orderfood.api import events, kitchen, menu, operation, orders
 from orderfood.api.routing import EVERYTHING, Route, Router
-from orderfood.shop.orders import CREATE_ORDER, READ_ORDER
+from orderfood.shop.orders import CREATE_ORDER, MANAGE_ORDERS, READ_ORDER
 
 ROUTES = (
     Route("GET", "/api/product", catalogue_endpoint=menu.list_products, slash=True),
@@ -20,13 +20,41 @@ ROUTES = (
     Route("POST", "/api/order/quote", orders.quote, CREATE_ORDER, reads_body=True),
     Route("GET", "/api/order/{orderId}", orders.get_own, READ_ORDER),
     Route("POST", "/api/order/{orderId}/cancel", orders.cancel_own, CREATE_ORDER),
+    Route("GET", "/api/event", events.follow_own, READ_ORDER),
+    Route("GET", "/api/shop/event", events.follow_all, MANAGE_ORDERS),
+    Route("GET", "/api/shop", catalogue_endpoint=kitchen.get_shop),
+    Route("POST", "/api/shop/pause", kitchen.pause, MANAGE_ORDERS, reads_body=True),
+    Route("POST", "/api/shop/resume", kitchen.resume, MANAGE_ORDERS),
+    Route("GET", "/api/shop/order", kitchen.list_orders, MANAGE_ORDERS),
+    Route("GET", "/api/shop/order/{orderId}", kitchen.get_order, MANAGE_ORDERS),
+    Route(
+        "POST", "/api/shop/order/{orderId}/accept", kitchen.accept, MANAGE_ORDERS, reads_body=True
+    ),
+    Route(
+        "POST", "/api/shop/order/{orderId}/estimate", kitchen.estimate, MANAGE_ORDERS,
+        reads_body=True,
+    ),
+    *(
+        Route(
+            "POST", f"/api/shop/order/{{orderId}}/{name}", kitchen.plain_action(name), MANAGE_ORDERS
+        )
+        for name in ("ready", "complete", "recall")
+    ),
+    Route(
+        "POST", "/api/shop/order/{orderId}/cancel", kitchen.cancel, MANAGE_ORDERS, reads_body=True
+    ),
+    Route(
+        "POST", "/api/shop/product/{productId}/sold-out", kitchen.set_sold_out, MANAGE_ORDERS,
+        reads_body=True,
+    ),
+    Route("POST", "/api/shop/product/{productId}/available", kitchen.set_available, MANAGE_ORDERS),
     Route("GET", "/openapi.json", operation.get_openapi),
     Route("GET", "/health", operation.get_health, limited=False),
     Route("GET", "/ready", operation.get_ready, limited=False),
     Route("GET", "/metrics", operation.get_metrics, limited=False),
 )  # fmt: skip
 
-METRICS = ROUTES[-1:]
+METRICS = tuple(route for route in ROUTES if route.template == "/metrics")
 """The routes that move to METRICS_PORT where it is set."""
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context
+from datetime import datetime
 from time import perf_counter
 from typing import TypeVar
 from uuid import UUID
@@ -19,17 +20,26 @@ from storage import MIGRATION_TIMEOUT, Storage
 from storage.base import Approve, Watch
 from storage.errors import Conflict, NotFound, StorageError, StorageUnavailable
 from storage.records import (
+    Actor,
     AppliedMigration,
     Catalogue,
     CouponLimits,
     Cursor,
+    EventPage,
     FoundCoupon,
     IdempotencyKey,
     LoadReport,
     Migration,
     Obstacle,
+    OpenOrders,
     Order,
+    OrderChange,
+    OrderEvent,
+    Pause,
+    ShopOrders,
+    ShopState,
     VersionedCatalogue,
+    Versions,
 )
 
 T = TypeVar("T")
@@ -136,8 +146,8 @@ class InstrumentedStorage(Storage):
     async def get_schema_version(self) -> int:
         return await self._call("get_schema_version", self._inner.get_schema_version())
 
-    async def get_catalogue_version(self) -> int:
-        return await self._call("get_catalogue_version", self._inner.get_catalogue_version())
+    async def get_versions(self) -> Versions:
+        return await self._call("get_versions", self._inner.get_versions())
 
     async def read_catalogue(self, *, coupons: bool = True) -> VersionedCatalogue:
         reading = self._inner.read_catalogue(coupons=coupons)
@@ -202,8 +212,76 @@ class InstrumentedStorage(Storage):
         orders = self._inner.list_orders(user_id, limit=limit, after=after)
         return await self._call("list_orders", orders)
 
-    async def cancel_order(self, user_id: str, order_id: UUID) -> Order:
-        return await self._call("cancel_order", self._inner.cancel_order(user_id, order_id))
+    async def change_order(
+        self,
+        order_id: UUID,
+        change: OrderChange,
+        by: Actor,
+        at: datetime,
+        *,
+        expected_version: int | None = None,
+        user_id: str | None = None,
+    ) -> tuple[Order, bool]:
+        changing = self._inner.change_order(
+            order_id, change, by, at, expected_version=expected_version, user_id=user_id
+        )
+        order, is_new = await self._call("change_order", changing)
+        telemetry.current_span().set_attributes(
+            {"orderfood.order.status": order.status, "orderfood.order.event": order.last_event}
+        )
+        return order, is_new
+
+    async def blank_personal_data(self, before: datetime, limit: int) -> int:
+        blanking = self._inner.blank_personal_data(before, limit)
+        return await self._call("blank_personal_data", blanking)
+
+    async def list_shop_orders(
+        self,
+        statuses: Sequence[str],
+        *,
+        oldest_first: bool,
+        limit: int,
+        after: Cursor | None = None,
+    ) -> ShopOrders:
+        listing = self._inner.list_shop_orders(
+            statuses, oldest_first=oldest_first, limit=limit, after=after
+        )
+        return await self._call("list_shop_orders", listing)
+
+    async def get_order_history(self, order_id: UUID) -> tuple[Order, tuple[OrderEvent, ...]]:
+        return await self._call("get_order_history", self._inner.get_order_history(order_id))
+
+    async def count_open_orders(self) -> OpenOrders:
+        return await self._call("count_open_orders", self._inner.count_open_orders())
+
+    async def read_events(
+        self,
+        after: int | None,
+        limit: int,
+        *,
+        user_id: str | None = None,
+        order_id: UUID | None = None,
+    ) -> EventPage:
+        reading = self._inner.read_events(after, limit, user_id=user_id, order_id=order_id)
+        return await self._call("read_events", reading)
+
+    async def number_events(self) -> int:
+        return await self._call("number_events", self._inner.number_events())
+
+    async def delete_events(self, before: datetime, limit: int) -> int:
+        return await self._call("delete_events", self._inner.delete_events(before, limit))
+
+    async def read_shop_state(self) -> ShopState:
+        return await self._call("read_shop_state", self._inner.read_shop_state())
+
+    async def set_sold_out(self, product_id: int, until: datetime | None) -> None:
+        await self._call("set_sold_out", self._inner.set_sold_out(product_id, until))
+
+    async def set_available(self, product_id: int) -> None:
+        await self._call("set_available", self._inner.set_available(product_id))
+
+    async def set_pause(self, pause: Pause | None) -> None:
+        await self._call("set_pause", self._inner.set_pause(pause))
 
     async def delete_expired_keys(self, limit: int = 1000) -> int:
         return await self._call("delete_expired_keys", self._inner.delete_expired_keys(limit))

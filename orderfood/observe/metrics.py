@@ -22,6 +22,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from orderfood.observe.buffers import BYTES, SECONDS, HistogramBuffer, RequestBuffers
 from orderfood.observe.instruments import Instruments, ProcessMetrics
+from orderfood.observe.kitchen_metrics import KitchenMetrics
 from orderfood.observe.logs import log_writer
 from orderfood.observe.single_flight import SingleFlight
 from orderfood.settings import Settings
@@ -48,18 +49,19 @@ PLACE_ORDER = RequestKind("POST", "/api/order")
 """The method and the route of an order that is placed, or refused."""
 
 REFUSALS = (
-    "abuse_limit", "body_size", "coupon", "coupon_used_up", "expired_key", "idempotency_conflict",
-    "idempotency_key", "in_progress", "json", "limit", "media_type", "no_key", "price_changed",
-    "rate_limit",
-    "schema", "scope", "unknown_product", "wrong_key",
+    "abuse_limit", "body_size", "closed", "coupon", "coupon_used_up", "expired_key",
+    "idempotency_conflict", "idempotency_key", "in_progress", "json", "limit", "media_type",
+    "no_key", "price_changed", "rate_limit", "schema", "scope", "sold_out", "unknown_product",
+    "wrong_key",
 )  # fmt: skip
 """Reasons of refused orders: initialised to zero, so that the first increase is seen, too."""
 
 OPERATIONS = (
-    "add_order", "cancel_order", "delete_expired_keys", "find_coupon", "find_obstacle",
-    "find_order_by_key",
-    "get_catalogue_version", "get_coupon_uses",
-    "get_order", "get_schema_version", "list_orders", "read_catalogue",
+    "add_order", "blank_personal_data", "change_order", "count_open_orders", "delete_events",
+    "delete_expired_keys", "find_coupon", "find_obstacle", "find_order_by_key", "get_coupon_uses",
+    "get_order", "get_order_history", "get_schema_version", "get_versions", "list_orders",
+    "list_shop_orders", "number_events", "read_catalogue", "read_events", "read_shop_state",
+    "set_available", "set_pause", "set_sold_out",
 )  # fmt: skip
 """The storage calls of a server that runs."""
 
@@ -83,6 +85,8 @@ class Metrics(Observer):
         self._define_business(make)
         self._define_operation(make)
         self._define_log(make)
+        self.kitchen = KitchenMetrics(make, settings)
+        """What becomes of orders: an observer of its own."""
         self._process = ProcessMetrics(make)
         self._build_info(make, settings)
 
@@ -251,6 +255,7 @@ class Metrics(Observer):
                 self._degraded.labels(obstacle.value).set(obstacle is self._order_health.obstacle)
         self._sample_catalogue()
         self._sample_log()
+        self.kitchen.sample()
         self._process.sample()
 
     def _sample_catalogue(self) -> None:

@@ -18,7 +18,7 @@ from typing import Protocol, cast
 from tornado.httputil import HTTPInputError, HTTPMessageDelegate, HTTPServerConnectionDelegate
 from tornado.iostream import StreamClosedError
 
-from orderfood.server.exchange import Address, Exchange
+from orderfood.server.exchange import Address, Exchange, prepare_stream
 from orderfood.server.incoming import BAD_REQUEST, MAX_PIPELINED, NEVER, Incoming
 from orderfood.server.limits import Limits
 from orderfood.server.lingering_close import LINGERING_SECONDS
@@ -57,7 +57,8 @@ class Connection(Incoming):
         self.write_deadline = NEVER
         """When it must have taken what was written."""
         self._transport: asyncio.Transport | None = None
-        self._client_has_ended = False
+        self.client_has_ended = False
+        """Whether the client sends no more."""
         self._ended = False
         self._closing = False
         self._reading = True
@@ -85,17 +86,19 @@ class Connection(Incoming):
             self.pump()
 
     def eof_received(self) -> bool:
-        """Half-close: the client sends no more, but still gets its answers."""
-        self._client_has_ended = True
+        """Half-close: the client sends no more, but still gets its answers; a stream, which has no
+        end, ends there."""
+        self.client_has_ended = True
+        if self._exchanges:
+            self._exchanges[0].leave_stream()
         return self._has_whole_request()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         self._reading_ended = True
         self.deadline = self.write_deadline = NEVER
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_exception(StreamClosedError())
-            self._drained.exception()
+        if self._drained is not None:
+            _end_closed(self._drained)
         for exchange in self._exchanges:
             exchange.lose()
         self._exchanges.clear()
@@ -123,6 +126,11 @@ class Connection(Incoming):
     def is_blocked(self) -> bool:
         """Whether the write buffer is above HIGH_WATER."""
         return self._drained is not None
+
+    @property
+    def unsent(self) -> int:
+        """Bytes in the write buffer."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     @property
     def no_keep_alive(self) -> bool:
@@ -164,7 +172,7 @@ class Connection(Incoming):
                 break
         if self._refusal is not None and not self._has_whole_request():
             self._answer_refusal()
-        if self._client_has_ended and not self._has_whole_request():
+        if self.client_has_ended and not self._has_whole_request():
             self.close()  # what has begun and is not whole will never be
 
     def _give_way(self) -> None:
@@ -203,8 +211,7 @@ class Connection(Incoming):
         return True
 
     def _answer_refusal(self) -> None:
-        """Sends the refusal of malformed input. A request whose body is malformed loses its
-        delegate."""
+        """Sends the refusal of malformed input; a request whose body it is loses its delegate."""
         assert self._refusal is not None
         begun = any(exchange.head_written for exchange in self._exchanges)
         if not begun:
@@ -221,25 +228,25 @@ class Connection(Incoming):
         full = self._giving_way or (not self._reading_ended and self._is_full())
         if full is self._reading and self._transport and not self._transport.is_closing():
             self._reading = not full
-            if full:
-                self._transport.pause_reading()
-            else:
-                self._transport.resume_reading()
+            change = self._transport.pause_reading if full else self._transport.resume_reading
+            change()
 
     # --- towards the client ---
 
     def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
         """Writes to the transport; the future ends when the write buffer is below HIGH_WATER."""
         if self.has_ended or self._ended:
-            closed: asyncio.Future[None] = self.loop.create_future()
-            closed.set_exception(StreamClosedError())
-            closed.exception()  # whoever does not wait need not know
-            return closed
+            return _end_closed(self.loop.create_future())
         assert self._transport is not None
         self._transport.write(data)
         if self._drained is not None:
             return self._drained
         return self.server.done
+
+    def begin_stream(self) -> None:
+        """Prepares the connection for a stream."""
+        if self._transport is not None:
+            prepare_stream(self._transport.get_extra_info("socket"))
 
     def fail(self, error: BaseException | None) -> None:
         """Logs an exception that a delegate has let out, and aborts the connection."""
@@ -247,8 +254,7 @@ class Connection(Incoming):
         self.abort()
 
     def close(self) -> None:
-        """Closes the connection when what was written, and the rest of a large answer, is
-        sent."""
+        """Closes the connection when what was written, and a large answer's rest, is sent."""
         self._reading_ended = self._closing = True
         if self._transport is None:
             return
@@ -257,9 +263,8 @@ class Connection(Incoming):
             self._limit_writing()
 
     def _limit_writing(self) -> None:
-        """Sets a deadline for the write buffer, also below HIGH_WATER, where the transport does not
-        report it."""
-        if self._transport is not None and self._transport.get_write_buffer_size():
+        """Sets a deadline for the write buffer, also where the transport does not report it."""
+        if self.unsent:
             end = self.loop.time() + self.limits.write_seconds
             self.write_deadline = min(self.write_deadline, end)
 
@@ -285,12 +290,18 @@ class Connection(Incoming):
     @property
     def is_sending(self) -> bool:
         """Whether a part of an answer is still to be sent."""
-        if self._exchanges and self._exchanges[0].is_sending:
-            return True
-        return self._transport is not None and self._transport.get_write_buffer_size() > 0
+        return bool(self._exchanges and self._exchanges[0].is_sending) or self.unsent > 0
 
     def start_lingering_timer(self) -> None:
         """Starts the timeout of a lingering close, once the whole answer is sent."""
         if self._lingering and not self.is_sending:
             self._lingering = False
             self.deadline = self.loop.time() + LINGERING_SECONDS
+
+
+def _end_closed(waiting: asyncio.Future[None]) -> asyncio.Future[None]:
+    """Ends it for those who wait; whoever does not need not know."""
+    if not waiting.done():
+        waiting.set_exception(StreamClosedError())
+        waiting.exception()
+    return waiting

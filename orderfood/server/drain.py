@@ -95,8 +95,8 @@ class Server:
         return max(self._traffic.in_flight, self._http.sending)
 
     def _leave(self) -> None:
-        self._traffic.draining = True
         self._http.no_keep_alive = True
+        self._traffic.leave()
 
 
 async def _wait_until(done: Callable[[], bool], seconds: float) -> bool:

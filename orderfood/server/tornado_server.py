@@ -24,7 +24,8 @@ from tornado.iostream import IOStream, StreamClosedError
 
 from orderfood.server.accepting import Acceptor
 from orderfood.server.bounded_cache import bounded_cache
-from orderfood.server.exchange import SLICE, Address, Exchange
+from orderfood.server.connection import HIGH_WATER
+from orderfood.server.exchange import SLICE, Address, Exchange, Source, prepare_stream
 from orderfood.server.framing import BodyRefused, body_of
 from orderfood.server.heads import MAX_FIELDS
 from orderfood.server.limits import SWEEP_SECONDS, Limits
@@ -43,7 +44,12 @@ class TimedStream(IOStream):
     """A stream that knows when it was last given something to write."""
 
     written_at = 0.0
-    _has_ended = False
+    taken = 0
+    """Bytes that the system has taken."""
+    client_has_ended = False
+    """Whether the client sends no more."""
+    on_client_end: Callable[[], None] | None = None
+    """Called when that happens."""
     lingering: LingeringConnections | None = None
     """Where the connection goes when it is closed."""
 
@@ -53,9 +59,11 @@ class TimedStream(IOStream):
         count = super().read_from_fd(buf)
         if count != 0 or self.reading():
             return count
-        if self._has_ended:
+        if self.client_has_ended:
             return None
-        self._has_ended = True
+        self.client_has_ended = True
+        if self.on_client_end is not None:
+            asyncio.get_running_loop().call_soon(self.on_client_end)
         buf[0] = ord("\r")
         return 1
 
@@ -63,6 +71,12 @@ class TimedStream(IOStream):
         """As IOStream's own."""
         self.written_at = asyncio.get_running_loop().time()
         return super().write(data)
+
+    def write_to_fd(self, data: memoryview) -> int:
+        """As IOStream's own."""
+        count = super().write_to_fd(data)
+        self.taken += count or 0
+        return count
 
     def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
         """A head. Tornado would take a bare LF for the end of a line, which others do not."""
@@ -184,12 +198,21 @@ class TornadoServer(HTTPServer):
 class TornadoExchange(Exchange):
     """One request and its answer on a connection of Tornado's."""
 
+    _source: Source | None = None
+    """What writes the answer, while that is a stream."""
+    _is_blocked = False
+    _unsent = 0
+    _chunked = False
+
     def __init__(self, connection: HTTP1Connection, rests: set[asyncio.Task[None]]) -> None:
         self._connection = connection
         self._rests = rests
         """The rests of large answers, still to be sent."""
         self.context = connection.context
         self.remote_ip = cast(Address, connection.context).remote_ip
+        self.version = "HTTP/1.1"
+        self.headers = HTTPHeaders()
+        """Of the request, once they have come."""
 
     def is_whole(self, most: int) -> bool:
         return False  # Tornado hands the head on before it looks at the body
@@ -197,14 +220,7 @@ class TornadoExchange(Exchange):
     def send(self, head: bytes, body: bytes, *, close: bool = False, finish: bool = True) -> None:
         if close:
             self.end_behind()
-        status, *lines = head.decode("latin-1").split("\r\n")
-        _, code, reason = status.split(" ", 2)
-        headers = HTTPHeaders()
-        for line in lines:
-            name, _, value = line.partition(": ")
-            headers.add(name, value)
-        start = ResponseStartLine("HTTP/1.1", int(code), reason)
-        written = self._connection.write_headers(start, headers, body[:SLICE])
+        written = self._connection.write_headers(*_parsed(head), body[:SLICE])
         if len(body) > SLICE:
             sending = asyncio.create_task(self._send_rest(written, body))
             self._rests.add(sending)
@@ -220,6 +236,87 @@ class TornadoExchange(Exchange):
                 await written
                 written = self._connection.write(body[start : start + SLICE])
             self._connection.finish()
+
+    # --- streams ---
+
+    @property
+    def _stream(self) -> TimedStream:
+        return cast(TimedStream, self._connection.stream)
+
+    def start_stream(self, head: bytes, source: Source) -> None:
+        stream = self._stream
+        if stream.closed():
+            return
+        self._source = source
+        self._chunked = self.version == "HTTP/1.1"
+        if self._connection.params.no_keep_alive:
+            self.end_behind()
+        start, headers = _parsed(head)
+        if not self._chunked:
+            self.end_behind()
+            headers["Connection"] = "close"
+            self.headers.pop("Connection", None)  # Tornado would promise to keep it alive
+        stream.set_nodelay(True)
+        prepare_stream(stream.socket)
+        stream.on_client_end = self._leave
+        self.set_close_callback(self._lose)
+        _forget(self._connection.write_headers(start, headers))
+        source.begin(self)
+        if stream.client_has_ended:
+            self._leave()
+
+    @property
+    def is_blocked(self) -> bool:
+        return self._is_blocked
+
+    @property
+    def progress(self) -> int:
+        return self._stream.taken
+
+    def push(self, data: bytes) -> None:
+        stream = self._stream
+        if stream.closed():
+            return
+        written = stream.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        self._unsent = self._unsent + len(data) if stream.writing() else 0
+        if self._unsent > HIGH_WATER and not self._is_blocked:
+            self._is_blocked = True
+            written.add_done_callback(self._taken)
+
+    def _taken(self, written: asyncio.Future[None]) -> None:
+        """What waited was taken, or the connection has ended."""
+        self._unsent, self._is_blocked = 0, False
+        if self._source is not None and not written.cancelled() and written.exception() is None:
+            self._source.resume()
+
+    def abort(self) -> None:
+        self._stream.abort()
+
+    def _leave(self) -> None:
+        """The client sends no more: a stream, which has no end, ends there."""
+        source = self._source
+        if source is None:
+            return
+        source.lose()
+        if self._is_blocked:
+            self.abort()
+        else:
+            self.finish()
+
+    def _lose(self) -> None:
+        source, self._source = self._source, None
+        if source is not None:
+            source.lose()
+
+    def _finish_stream(self) -> None:
+        """Ends the stream when all of it was taken."""
+        stream, self._source = self._stream, None
+        stream.on_client_end = None
+        if stream.closed():
+            return
+        if self._connection.params.no_keep_alive:
+            self.end_behind()
+        stream.write(b"").add_done_callback(lambda _: self._connection.finish())
 
     def end_behind(self) -> None:
         # there is no public way to say it
@@ -245,7 +342,21 @@ class TornadoExchange(Exchange):
         return self._connection.write(chunk)
 
     def finish(self) -> None:
-        self._connection.finish()
+        if self._source is not None:
+            self._finish_stream()
+        else:
+            self._connection.finish()
+
+
+def _parsed(head: bytes) -> tuple[ResponseStartLine, HTTPHeaders]:
+    """A head as Tornado has it."""
+    status, *lines = head.decode("latin-1").split("\r\n")
+    _, code, reason = status.split(" ", 2)
+    headers = HTTPHeaders()
+    for line in lines:
+        name, _, value = line.partition(": ")
+        headers.add(name, value)
+    return ResponseStartLine("HTTP/1.1", int(code), reason), headers
 
 
 def _forget(written: asyncio.Future[None]) -> None:
@@ -267,6 +378,7 @@ class _Strict(HTTPMessageDelegate):
         assert isinstance(start_line, RequestStartLine)
         if start_line.method == "CONNECT" or start_line.version not in ("HTTP/1.0", "HTTP/1.1"):
             raise HTTPInputError("neither tunnels nor other versions")
+        self._exchange.version, self._exchange.headers = start_line.version, headers
         framing = {n.lower(): headers[n] for n in _FRAMING if n in headers}
         try:
             body_of(framing, start_line.version)

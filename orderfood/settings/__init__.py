@@ -254,6 +254,12 @@ class Settings:
         values.whole_number(1, 64),
         fit=_fitting_workers,
     )
+    feed_clients: int = setting(
+        "2000",
+        "how many may follow the feed at the same time, in each process; one more is 503",
+        "a whole number from 0 to 1000000",
+        values.whole_number(0, 1_000_000),
+    )
     rate_limit: RateLimitItem | None = setting(
         "off",
         "how many requests a client may send, such as 100/minute: counted for each good key, or"
@@ -277,6 +283,32 @@ class Settings:
         " client is (X-Forwarded-For, Forwarded), and whether its request is traced (traceparent)",
         "none, or addresses or networks such as 10.0.0.0/8, with commas between",
         values.networks,
+    )
+    preparation_minutes: int = setting(
+        "15",
+        "when an accepted order will be ready, in minutes from then, unless the kitchen says so",
+        "a whole number from 1 to 240",
+        values.whole_number(1, 240),
+    )
+    accept_alert_minutes: int = setting(
+        "10",
+        "after how many minutes an order that nobody has accepted is an alert; 0: never",
+        "a whole number from 0 to 1440",
+        values.whole_number(0, 1440),
+    )
+    personal_data_days: int = setting(
+        "30",
+        "how many days after their end the names and notes of completed and cancelled orders are"
+        " kept; 0 keeps them for ever",
+        "a whole number from 0 to 36500",
+        values.whole_number(0, 36500),
+    )
+    event_days: int = setting(
+        "30",
+        "how many days the events of orders are kept, and a feed can be resumed; 0 keeps them for"
+        " ever",
+        "a whole number from 0 to 36500",
+        values.whole_number(0, 36500),
     )
     enable_metrics: bool = setting(
         "true",

@@ -5,16 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from orderfood.shop.deadlines import CALL_SECONDS, Deadlines, leave_request
 from orderfood.shop.observer import NULL_OBSERVER, Observer
 from storage import Storage
 from storage.errors import StorageError
-from storage.records import ApiKey, Coupon, Product, User, VersionedCatalogue
+from storage.records import (
+    ApiKey,
+    Coupon,
+    Pause,
+    Product,
+    ShopState,
+    User,
+    VersionedCatalogue,
+    Versions,
+)
 
 Entry = TypeVar("Entry")
 
@@ -36,7 +46,7 @@ KEPT_COUPONS = 10_000
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One version of the catalogue, with the indexes that requests use."""
+    """One version of the catalogue and of the shop's state, with the indexes that requests use."""
 
     version: int
     loaded_at: datetime | None
@@ -45,6 +55,9 @@ class Snapshot:
     file_coupon: Coupon | None
     rendered: Any = None
     """What ``render`` has made of the products."""
+    state: ShopState = field(default_factory=ShopState)
+    changes_at: datetime | None = None
+    """When the first product that is sold out until then is available again."""
     coupons: dict[bytes, Coupon] = field(default_factory=dict)
     """Cache of coupons by folded code: all of them may be too many for memory."""
 
@@ -54,17 +67,38 @@ class Snapshot:
             del self.coupons[next(iter(self.coupons))]
         self.coupons[folded] = coupon
 
+    def is_sold_out(self, product: Product, now: datetime) -> bool:
+        """Whether the product cannot be ordered now."""
+        return product.id in self.state.sold_out and not _is_over(
+            self.state.sold_out[product.id], now
+        )
 
-Render = Callable[[Sequence[Product]], Awaitable[Any]]
-"""Renders the products of a version, once, before the version is served."""
+    def pause(self, now: datetime) -> Pause | None:
+        """The pause of the shop; None while it takes orders."""
+        pause = self.state.pause
+        return None if pause is None or _is_over(pause.until, now) else pause
 
 
-async def render_nothing(products: Sequence[Product]) -> None:
+def _is_over(until: datetime | None, now: datetime) -> bool:
+    return until is not None and until <= now
+
+
+Render = Callable[[Sequence[Product], Collection[int]], Awaitable[Any]]
+"""Renders the products of a version, and the ids of those that are sold out, once, before the
+version is served."""
+
+
+async def render_nothing(products: Sequence[Product], sold_out: Collection[int]) -> None:
     """Renders nothing: for a cache without an API in front."""
 
 
-async def build_snapshot(stored: VersionedCatalogue, render: Render = render_nothing) -> Snapshot:
-    """The snapshot of a stored catalogue; products keep their order by id.
+async def build_snapshot(
+    stored: VersionedCatalogue,
+    render: Render = render_nothing,
+    state: ShopState | None = None,
+    now: datetime | None = None,
+) -> Snapshot:
+    """The snapshot of a stored catalogue and the shop's state; products keep their order by id.
 
     It is built in batches, between which the event loop runs: a second thread would hold up
     requests for longer, by the GIL.
@@ -76,14 +110,29 @@ async def build_snapshot(stored: VersionedCatalogue, render: Render = render_not
     keys: dict[str, tuple[User, ApiKey]] = {}
     async for some in batches(catalogue.users):
         keys.update((key.hash, (user, key)) for user in some for key in user.keys)
-    return Snapshot(
+    snapshot = Snapshot(
         version=stored.version,
         loaded_at=stored.loaded_at,
         products=products,
         keys=keys,
         file_coupon=catalogue.file_coupon,
-        rendered=await render(catalogue.products),
     )
+    return await with_state(snapshot, state or ShopState(), now or utc_now(), render)
+
+
+async def with_state(
+    snapshot: Snapshot, state: ShopState, now: datetime, render: Render
+) -> Snapshot:
+    """The snapshot of the same catalogue with another state of the shop."""
+    sold_out = {id_: until for id_, until in state.sold_out.items() if not _is_over(until, now)}
+    ends = [until for until in sold_out.values() if until is not None]
+    rendered = await render(tuple(snapshot.products.values()), sold_out.keys())
+    return replace(snapshot, rendered=rendered, state=state, changes_at=min(ends, default=None))
+
+
+def utc_now() -> datetime:
+    """The time, aware and in UTC."""
+    return datetime.now(UTC)
 
 
 async def batches(entries: Sequence[Entry]) -> AsyncIterator[Sequence[Entry]]:
@@ -113,12 +162,14 @@ class CatalogueCache:
         observer: Observer = NULL_OBSERVER,
         deadlines: Deadlines | None = None,
         render: Render = render_nothing,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._storage = storage
         self._deadlines = deadlines or Deadlines(CALL_SECONDS)
         self._clock = clock
         self._observer = observer
         self._render = render
+        self._now = now
         self._snapshot: Snapshot | None = None
         self._probed_at = float("-inf")
         self._probe: asyncio.Task[Snapshot] | None = None
@@ -151,18 +202,37 @@ class CatalogueCache:
     async def _refresh(self) -> Snapshot:
         leave_request()
         began = self._clock()
-        version = await self._storage.get_catalogue_version()
+        versions = await self._storage.get_versions()
         snapshot = self._snapshot
-        if snapshot is None or snapshot.version != version:
+        if snapshot is None or not self._is_newest(snapshot, versions):
             # until the new version is there the old one counts as confirmed by this probe
             self._probed_at = began
-            snapshot = await build_snapshot(
-                await self._storage.read_catalogue(coupons=False), self._render
-            )
-            logger.info("catalogue version %d", snapshot.version)
-            self._observer.catalogue_changed(snapshot)
+            snapshot = await self._read(snapshot, versions)
         self._snapshot, self._probed_at = snapshot, began
         return snapshot
+
+    def _is_newest(self, snapshot: Snapshot, versions: Versions) -> bool:
+        return Versions(snapshot.version, snapshot.state.version) == versions and not (
+            snapshot.changes_at is not None and _is_over(snapshot.changes_at, self._now())
+        )
+
+    async def _read(self, known: Snapshot | None, versions: Versions) -> Snapshot:
+        state = await self._storage.read_shop_state()
+        if known is not None and known.version == versions.catalogue:
+            return await with_state(known, state, self._now(), self._render)
+        stored = await self._storage.read_catalogue(coupons=False)
+        snapshot = await build_snapshot(stored, self._render, state, self._now())
+        logger.info("catalogue version %d", snapshot.version)
+        self._observer.catalogue_changed(snapshot)
+        return snapshot
+
+    async def reread(self) -> None:
+        """Returns when what this process has just written is served by it, or the store has failed
+        meanwhile: then the next probe will see."""
+        with suppress(StorageError):
+            if self._probe is not None and not self._probe.done():
+                await self.refresh()  # one that may have asked before
+            await self.refresh()
 
     async def run(self) -> None:
         """Probes until it is cancelled. Logs once when the store stops answering, and once when it

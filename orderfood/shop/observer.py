@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from orderfood.shop.catalogue import Snapshot
-    from storage.records import Coupon, Order
+    from storage.records import Actor, Coupon, Order
 
 
 class RequestKind(NamedTuple):
@@ -55,6 +55,13 @@ class Observer:
     def order_placed(self, order: Order, coupon: Coupon | None) -> None:
         """A new order was stored. A replay under its idempotency key is no new order."""
 
+    def order_changed(self, order: Order, by: Actor) -> None:
+        """An order was changed. A repeat changes nothing."""
+
+    def action_ended(self, action: str, by: str, outcome: str) -> None:
+        """``by`` (``customer`` or ``shop``) has done something to an order, or tried to: a word of
+        lifecycle.STEPS, and one of orders.ACTION_OUTCOMES."""
+
     def catalogue_changed(self, snapshot: Snapshot) -> None:
         """A new version of the catalogue is served from now on."""
 
@@ -63,6 +70,17 @@ class Observer:
 
     def orders_committed(self, count: int) -> None:
         """``count`` orders share a commit."""
+
+    def stream_began(self, kind: str) -> None:
+        """Somebody follows the feed: a ``customer`` or a ``shop``."""
+
+    def stream_ended(self, kind: str, reason: str, seconds: float) -> None:
+        """It has ended after so many seconds. The reason is ``client`` (it has left), ``slow`` (it
+        took nothing), ``revoked`` (its key) or ``drain``."""
+
+    def events_delivered(self, lags: Sequence[float], written: int) -> None:
+        """New events were written to all who follow them and take them: once to each, ``written``
+        in all. ``lags`` are the seconds from each event's own time until then."""
 
     def flush(self) -> None:
         """The last event: writes what is buffered."""
@@ -79,9 +97,14 @@ class Observers(Observer):
         self._began = those("request_began")
         self._ended = those("request_ended")
         self._placed = those("order_placed")
+        self._order_changed = those("order_changed")
+        self._action_ended = those("action_ended")
         self._changed = those("catalogue_changed")
         self._called = those("storage_called")
         self._committed = those("orders_committed")
+        self._stream_began = those("stream_began")
+        self._stream_ended = those("stream_ended")
+        self._delivered = those("events_delivered")
         self._flush = those("flush")
 
     def request_began(self, kind: RequestKind) -> None:
@@ -96,6 +119,14 @@ class Observers(Observer):
         for notify in self._placed:
             notify(order, coupon)
 
+    def order_changed(self, order: Order, by: Actor) -> None:
+        for notify in self._order_changed:
+            notify(order, by)
+
+    def action_ended(self, action: str, by: str, outcome: str) -> None:
+        for notify in self._action_ended:
+            notify(action, by, outcome)
+
     def catalogue_changed(self, snapshot: Snapshot) -> None:
         for notify in self._changed:
             notify(snapshot)
@@ -107,6 +138,18 @@ class Observers(Observer):
     def orders_committed(self, count: int) -> None:
         for notify in self._committed:
             notify(count)
+
+    def stream_began(self, kind: str) -> None:
+        for notify in self._stream_began:
+            notify(kind)
+
+    def stream_ended(self, kind: str, reason: str, seconds: float) -> None:
+        for notify in self._stream_ended:
+            notify(kind, reason, seconds)
+
+    def events_delivered(self, lags: Sequence[float], written: int) -> None:
+        for notify in self._delivered:
+            notify(lags, written)
 
     def flush(self) -> None:
         for notify in self._flush:

@@ -6,11 +6,13 @@ import hashlib
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from orderfood.shop.catalogue import CatalogueCache, Snapshot
+from orderfood.shop.catalogue import CatalogueCache, Snapshot, utc_now
 from orderfood.shop.coupons import MAX_CODE, MAX_FILE_CODE, MIN_FILE_CODE, fold_code, refused
+from orderfood.shop.feed import NULL_FEED, Feed
 from orderfood.shop.key_locks import KeyLocks
+from orderfood.shop.lifecycle import CUSTOMER, order_change
 from orderfood.shop.observer import NULL_OBSERVER, Observer
 from orderfood.shop.order_ids import new_order_id
 from orderfood.shop.pricing import Basket, Prices, price, resolve_lines
@@ -22,16 +24,27 @@ from orderfood.shop.refusals import (
     UnknownCoupon,
     Unprocessable,
 )
-from storage import Storage
-from storage.errors import CouponUsedUp, OrderNotFound, StorageBusy
+from storage import MOST_LINES, Storage
+from storage.errors import (
+    CouponUsedUp,
+    OrderConflict,
+    OrderNotChangeable,
+    OrderNotFound,
+    OrderVersionChanged,
+    StorageBusy,
+    StorageError,
+)
 from storage.records import (
+    Actor,
     ApiKey,
     Coupon,
     CouponLimits,
     Cursor,
     IdempotencyKey,
     Order,
+    OrderChange,
     OrderLine,
+    Pickup,
     User,
 )
 
@@ -40,11 +53,13 @@ KEY_LIFETIME = timedelta(hours=24)
 
 CREATE_ORDER = "create_order"
 READ_ORDER = "read_order"
+MANAGE_ORDERS = "manage_orders"
+"""The scope of the shop's staff."""
 
+SCOPES = (CREATE_ORDER, READ_ORDER, MANAGE_ORDERS)
 
-def utc_now() -> datetime:
-    """The time, aware and in UTC."""
-    return datetime.now(UTC)
+ACTION_OUTCOMES = ("done", "repeated", "conflict", "version", "not_found", "failed")
+"""What becomes of an action on an order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +73,8 @@ class Shop:
     key_locks: KeyLocks = field(default_factory=KeyLocks)
     refused_keys: frozenset[str] = frozenset()
     """Hashes of keys that are always refused."""
+    feed: Feed = NULL_FEED
+    """To be woken when an event was committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +84,7 @@ class Quote:
     lines: tuple[OrderLine, ...]
     coupon: Coupon | None
     prices: Prices
+    pickup: Pickup | None = None
 
 
 def hash_key(key: str) -> str:
@@ -106,6 +124,17 @@ async def is_good_key(shop: Shop, key: str) -> bool:
     return found is not None and not _has_expired(shop, found[1])
 
 
+def holds_scope(shop: Shop, hashed: str, user_id: str, scope: str) -> bool:
+    """Whether a key, by its hash, still is this user's, has the scope and has not expired, as far
+    as is known now: a store that does not answer takes no key away."""
+    snapshot = shop.catalogue.newest
+    found = snapshot.keys.get(hashed) if snapshot is not None else None
+    if found is None or hashed in shop.refused_keys:
+        return False
+    user, key = found
+    return user.id == user_id and scope in key.scopes and not _has_expired(shop, key)
+
+
 def _has_expired(shop: Shop, key: ApiKey) -> bool:
     return key.expires_at is not None and shop.now() >= key.expires_at
 
@@ -116,8 +145,10 @@ class _CatalogueMoved(Exception):
 
 async def quote(shop: Shop, basket: Basket, attempts: int = 10) -> Quote:
     """What the basket costs now. Raises Unprocessable, as an order of it would."""
-    snapshot = await shop.catalogue.get()
+    snapshot, now = await shop.catalogue.get(), shop.now()
+    check_open(snapshot, now)
     lines = resolve_lines(basket, snapshot.products)
+    _check_available(basket, snapshot, now)
     try:
         coupon = await find_coupon(shop, snapshot, basket.coupon_code)
     except _CatalogueMoved:
@@ -125,7 +156,28 @@ async def quote(shop: Shop, basket: Basket, attempts: int = 10) -> Quote:
             raise StorageBusy("the catalogue changes all the time") from None
         await shop.catalogue.refresh()
         return await quote(shop, basket, attempts - 1)
-    return Quote(lines, coupon, price(lines, coupon, shop.now()))
+    return Quote(lines, coupon, price(lines, coupon, now), basket.pickup)
+
+
+def check_open(snapshot: Snapshot, now: datetime) -> None:
+    """Raises Unprocessable while the shop is paused."""
+    pause = snapshot.pause(now)
+    if pause is not None:
+        until = f" until {pause.until:%Y-%m-%dT%H:%M:%SZ}" if pause.until else ""
+        said = f": {pause.message}" if pause.message else ""
+        raise Unprocessable("closed", f"the shop takes no orders{until}{said}")
+
+
+def _check_available(basket: Basket, snapshot: Snapshot, now: datetime) -> None:
+    if not snapshot.state.sold_out:
+        return
+    errors, gone = [], dict[str, None]()
+    for index, item in enumerate(basket.items):
+        if snapshot.is_sold_out(snapshot.products[item.product_id], now):
+            errors.append(FieldError(f"items[{index}].productId", "sold out"))
+            gone[item.product_id] = None
+    if errors:
+        raise Unprocessable("sold_out", f"sold out: {', '.join(gone)}", tuple(errors))
 
 
 async def quote_for(shop: Shop, user: User, basket: Basket) -> Quote:
@@ -238,6 +290,7 @@ def _new_order(user: User, quoted: Quote, now: datetime) -> Order:
         total=prices.total,
         created_at=now,
         coupon_code=quoted.coupon.code if quoted.coupon else None,
+        pickup=quoted.pickup,
     )
 
 
@@ -250,6 +303,7 @@ async def _store(
     except CouponUsedUp as error:
         raise refused("the coupon is used up", "coupon_used_up") from error
     if stored.id == order.id:
+        shop.feed.wake()
         shop.observer.order_placed(stored, coupon)
     return stored
 
@@ -270,18 +324,83 @@ async def get_order(shop: Shop, user: User, order_id: str) -> Order:
     return await shop.storage.get_order(user.id, parse_order_id(order_id))
 
 
-async def cancel_order(shop: Shop, user: User, order_id: str) -> Order:
-    """Cancels the user's own order, once. Raises OrderNotFound, OrderNotCancellable."""
-    return await shop.storage.cancel_order(user.id, parse_order_id(order_id))
+async def cancel_order(
+    shop: Shop, user: User, order_id: str, expected_version: int | None = None
+) -> Order:
+    """Cancels the user's own order, once, while it is placed. Raises OrderNotFound,
+    OrderNotChangeable, OrderVersionChanged."""
+    now, step = shop.now(), ("cancel", CUSTOMER)
+    return await change_order(
+        shop,
+        step,
+        order_id,
+        order_change(*step, now),
+        Actor(user.id),
+        now,
+        expected_version=expected_version,
+        user_id=user.id,
+    )
+
+
+async def change_order(
+    shop: Shop,
+    step: tuple[str, str],
+    order_id: str,
+    change: OrderChange,
+    by: Actor,
+    at: datetime,
+    *,
+    expected_version: int | None,
+    user_id: str | None = None,
+) -> Order:
+    """One step in the life of an order (action, and by whom: lifecycle.STEPS), of which observers
+    and followers are told; a repeat changes nothing. Raises OrderNotFound, OrderNotChangeable,
+    OrderVersionChanged."""
+    outcome = "failed"
+    try:
+        order, is_new = await shop.storage.change_order(
+            parse_order_id(order_id),
+            change,
+            by,
+            at,
+            expected_version=expected_version,
+            user_id=user_id,
+        )
+        outcome = "done" if is_new else "repeated"
+    except (OrderNotFound, OrderConflict) as error:
+        outcome = _REFUSED[type(error)]
+        raise
+    finally:
+        shop.observer.action_ended(*step, outcome)
+    if is_new:
+        shop.feed.wake()
+        shop.observer.order_changed(order, by)
+    return order
+
+
+_REFUSED: dict[type[StorageError], str] = {
+    OrderNotFound: "not_found",
+    OrderNotChangeable: "conflict",
+    OrderVersionChanged: "version",
+}
 
 
 async def list_orders(
     shop: Shop, user: User, limit: int, after: Cursor | None
 ) -> tuple[list[Order], Cursor | None]:
     """A page of the user's own orders, newest first, and the cursor of the next page; None on the
-    last page."""
-    orders = await shop.storage.list_orders(user.id, limit=limit + 1, after=after)
-    if len(orders) <= limit:
-        return orders, None
-    last = orders[limit - 1]
-    return orders[:limit], Cursor(last.created_at, last.id)
+    last page. It ends before ``limit`` when its orders have many lines."""
+    orders: list[Order] = []
+    while True:
+        wanted = min(limit - len(orders), PORTION)
+        found = await shop.storage.list_orders(user.id, limit=wanted + 1, after=after)
+        orders += found[:wanted]
+        if len(found) <= wanted:
+            return orders, None
+        after = Cursor(orders[-1].created_at, orders[-1].id)
+        if len(orders) == limit or sum(len(order.lines) for order in orders) > MOST_LINES:
+            return orders, after
+
+
+PORTION = 25
+"""Orders that are read for a page at once."""

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from orderfood.shop.coupons import check_coupon, discount
 from orderfood.shop.refusals import FieldError, Unprocessable
-from storage.records import Coupon, OrderLine, Product
+from storage.records import Coupon, OrderLine, Pickup, Product
 
 MAX_QUANTITY = 1000
 """Units of one product in one order."""
@@ -29,10 +29,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Basket:
-    """What the client wants. An empty coupon code is None."""
+    """What the client wants. An empty coupon code, and a blank pickup, is None."""
 
     items: tuple[Item, ...]
     coupon_code: str | None = None
+    pickup: Pickup | None = None
 
 
 @dataclass(frozen=True, slots=True)

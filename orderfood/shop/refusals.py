@@ -9,6 +9,7 @@
     ├── Unprocessable       well-formed, but it cannot be fulfilled
     │   └── UnknownCoupon   there is no such coupon
     ├── PriceChanged        the order costs something else than the client expects
+    ├── FeedFull            too many follow the feed in this process
     └── StillInProgress     the first request under this idempotency key has not ended yet
 
 The storage raises those of storage.errors; orderfood/api/failures.py turns both into answers.
@@ -88,6 +89,10 @@ class PriceChanged(Refusal):
         self.lines = lines
         self.coupon_code = coupon_code
         self.prices = prices
+
+
+class FeedFull(Refusal):
+    """As many follow the feed as this process serves."""
 
 
 class StillInProgress(Refusal):

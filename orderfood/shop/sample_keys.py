@@ -10,7 +10,7 @@ from orderfood.shop.orders import hash_key
 
 logger = logging.getLogger("order-food")
 
-SAMPLE_KEYS = ("apitest", "apitest-readonly")
+SAMPLE_KEYS = ("apitest", "apitest-readonly", "apikitchen")
 PRODUCTION = ("prod", "production")
 
 

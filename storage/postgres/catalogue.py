@@ -30,6 +30,7 @@ from storage.records import (
     Product,
     User,
     VersionedCatalogue,
+    Versions,
 )
 from storage.rows import (
     COUPON_COLUMNS,
@@ -56,6 +57,8 @@ BATCH_SECONDS = 5.0
 
 NAMED_COLUMNS = ", ".join(f"named.{column}" for column in COUPON_COLUMNS.split(", "))
 
+ORDER_PLACES = ", ".join(f"${n}" for n in range(1, len(ORDER_COLUMNS.split(",")) + 1))
+
 FIND_COUPON = f"""
 SELECT catalogue.version, file.code AS file_code, {NAMED_COLUMNS}
 FROM catalogue
@@ -66,13 +69,21 @@ LEFT JOIN LATERAL (
 """
 
 
-async def get_version(connections: Connections) -> int:
-    """The version of the catalogue. Looks for another server when this one takes no writes."""
-    rows = await connections.fetch(f"SELECT version, {READ_ONLY_VALUE} FROM catalogue")
-    version, read_only = rows[0] if rows else (0, False)
+VERSIONS = f"""
+SELECT
+    coalesce((SELECT version FROM catalogue), 0),
+    coalesce((SELECT version FROM shop_state), 0),
+    {READ_ONLY_VALUE}
+"""
+
+
+async def get_versions(connections: Connections) -> Versions:
+    """The versions of the catalogue and of the shop's state. Looks for another server when this one
+    takes no writes."""
+    catalogue, shop, read_only = (await connections.fetch(VERSIONS))[0]
     if read_only:
         connections.look_elsewhere()
-    return int(version)
+    return Versions(catalogue, shop)
 
 
 async def read_catalogue(connections: Connections, named: bool) -> VersionedCatalogue:
@@ -236,8 +247,7 @@ async def _insert_samples(connection: Connection, orders: Sequence[Order]) -> Ch
     added = 0
     for order in orders:
         stored = await connection.fetchval(
-            f"INSERT INTO orders ({ORDER_COLUMNS}, counted)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, false)"
+            f"INSERT INTO orders ({ORDER_COLUMNS}, counted) VALUES ({ORDER_PLACES}, false)"
             " ON CONFLICT DO NOTHING RETURNING 1",
             *write_order(order),
         )

@@ -39,6 +39,16 @@ READ_ONLY_VALUE = "current_setting('transaction_read_only') = 'on'"
 READ_ONLY = f"SELECT {READ_ONLY_VALUE}"
 """Whether the server takes no writes: a standby says so, too."""
 
+DURABLE = """(
+    SELECT set_config(
+        'synchronous_commit',
+        coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'),
+        true
+    )
+) AS durable"""
+"""Has this transaction be on disk before it is acknowledged, where the default is that it may not
+be: what else may stand there waits for that, too."""
+
 GIVEN_UP = (TimeoutError, asyncio.CancelledError, GeneratorExit)
 """What ends a block while the server may still be at work on its statement."""
 

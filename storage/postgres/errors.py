@@ -57,6 +57,8 @@ def driver_errors() -> Iterator[None]:
         translation = translated(error)
         if translation is None:
             raise
+        if isinstance(error, asyncpg.PostgresError):
+            error.detail = None  # "Failing row contains …": it may be a customer's name
         raise translation from error
 
 

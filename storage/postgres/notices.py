@@ -1,4 +1,4 @@
-"""LISTEN: notifications that another program has changed the catalogue."""
+"""LISTEN: notifications that another program has changed the catalogue or the shop's state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from storage.errors import StorageError
 from storage.postgres.connect import CONNECT_SECONDS, Connector
 
 CHANNEL = "orderfood_catalogue"
-"""The channel on which a load notifies that it has changed the catalogue."""
+"""The channel on which a load notifies that it has changed the catalogue, and everyone that the
+shop says something else of itself."""
 
 
 class Listener:

@@ -16,18 +16,23 @@ SELECT
         FROM (VALUES
             ('orders', 'INSERT'),
             ('order_lines', 'INSERT'),
+            ('unnumbered_events', 'INSERT'),
+            ('order_events', 'INSERT'),
+            ('event_log', 'UPDATE'),
             ('idempotency_keys', 'INSERT'),
             ('coupon_uses', 'INSERT'),
             ('coupon_user_uses', 'INSERT')
         ) AS needed (name, privilege)
-    ) AND (
+    ) AND has_table_privilege('unnumbered_events', 'DELETE')
+    AND has_sequence_privilege('pickup_numbers', 'USAGE') AND (
         SELECT bool_and(has_function_privilege(oid, 'EXECUTE'))
         FROM pg_proc WHERE proname = 'add_orders' AND pg_function_is_visible(oid)
     ),
     set_config('work_mem', '64kB', true),
     set_config('temp_tablespaces', '', true)
 """
-"""Whether this is no primary, and whether the role may store orders. Prepares for SPILL."""
+"""Whether this is no primary, and whether the role may store orders and number their events.
+Prepares for SPILL."""
 
 SPILL = """
 SELECT count(*) FROM (

@@ -1,27 +1,18 @@
-"""The orders in Postgres: each function is one transaction."""
+"""Placing orders in Postgres, and what their customers read: each function is one transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from storage.errors import OrderNotCancellable, OrderNotFound, StorageError
+from storage.errors import OrderNotFound, StorageError
 from storage.order_rules import NewOrder, as_placed, check_fingerprint, key_conflict, used_up
-from storage.postgres.connections import Connection, Connections
+from storage.postgres.connections import DURABLE, Connection, Connections
 from storage.records import Cursor, IdempotencyKey, Order
 from storage.rows import JOINED_COLUMNS, read_orders, write_lines
-
-DURABLE = """(
-    SELECT set_config(
-        'synchronous_commit',
-        coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'),
-        true
-    )
-) AS durable"""
-"""Has this transaction be on disk before it is acknowledged, where the default is that it may not
-be: what else may stand there waits for that, too."""
 
 OF_ORDERS: dict[str, Callable[[NewOrder], Any]] = {
     "order_ids": attrgetter("order.id"),
@@ -36,6 +27,8 @@ OF_ORDERS: dict[str, Callable[[NewOrder], Any]] = {
     "order_keys": lambda new: new.key and new.key.key,
     "order_fingerprints": lambda new: new.key and new.key.fingerprint,
     "key_expiries": lambda new: new.key and new.key.expires_at,
+    "pickup_names": lambda new: new.order.pickup and new.order.pickup.name,
+    "pickup_notes": lambda new: new.order.pickup and new.order.pickup.note,
 }
 """The arguments of add_orders that have an element for each order."""
 
@@ -51,7 +44,7 @@ OF_LINES = (
 )
 """Those that have one for each line: the position of its order, and what write_lines yields."""
 
-ADD_ORDERS = "SELECT outcome, first_order FROM {}, add_orders({})".format(
+ADD_ORDERS = "SELECT outcome, first_order, number FROM {}, add_orders({})".format(
     DURABLE,
     ", ".join(f"{name} => ${number}" for number, name in enumerate((*OF_ORDERS, *OF_LINES), 1)),
 )
@@ -61,24 +54,6 @@ ORDERS_BY_ID = (
     " LEFT JOIN order_lines AS l ON l.order_id = o.id"
     " WHERE o.id = ANY ($1::uuid[]) ORDER BY o.id, l.position"
 )
-
-
-# Nothing may write coupon_user_uses without the lock of the code's row in coupon_uses, so "mine"
-# reads what "total" returns.
-CANCEL_ORDER = f"""
-WITH o AS (
-    UPDATE orders SET status = 'cancelled', version = version + 1 FROM {DURABLE}
-    WHERE id = $1 AND user_id = $2 AND status = 'placed' RETURNING orders.*
-), total AS (
-    UPDATE coupon_uses AS stored SET uses = stored.uses - 1
-    FROM o WHERE o.counted AND stored.code = o.coupon_code RETURNING stored.code
-), mine AS (
-    UPDATE coupon_user_uses AS stored SET uses = stored.uses - 1
-    FROM total WHERE stored.code = total.code AND stored.user_id = $2
-)
-SELECT {JOINED_COLUMNS} FROM o
-LEFT JOIN order_lines AS l ON l.order_id = o.id ORDER BY l.position
-"""
 
 DELETE_EXPIRED_KEYS = """
 DELETE FROM idempotency_keys WHERE (user_id, key) IN (
@@ -100,11 +75,11 @@ async def _add_orders(
 ) -> Sequence[Order | StorageError]:
     async with connections.for_statement() as connection:
         rows = await connection.fetch(ADD_ORDERS, *_arguments(batch))
-        replayed = [first for outcome, first in rows if outcome == "replayed"]
+        replayed = [first for outcome, first, _ in rows if outcome == "replayed"]
         firsts = await _orders_by_id(connection, replayed) if replayed else {}
     return [
-        _outcome(new, outcome, firsts.get(first))
-        for new, (outcome, first) in zip(batch, rows, strict=True)
+        _outcome(new, outcome, firsts.get(first), number)
+        for new, (outcome, first, number) in zip(batch, rows, strict=True)
     ]
 
 
@@ -120,9 +95,11 @@ def _arguments(batch: list[NewOrder]) -> Iterator[Sequence[Any]]:
     yield from zip(*lines, strict=True) if lines else [()] * len(OF_LINES)
 
 
-def _outcome(new: NewOrder, outcome: str, first: Order | None) -> Order | StorageError:
+def _outcome(
+    new: NewOrder, outcome: str, first: Order | None, number: int | None
+) -> Order | StorageError:
     if outcome == "stored":
-        return new.order
+        return replace(new.order, number=number)
     if outcome == "replayed" and first is not None:
         return as_placed(first)
     if outcome == "used up":
@@ -174,15 +151,6 @@ async def list_orders(
         *parameters,
     )
     return read_orders(rows)
-
-
-async def cancel_order(connections: Connections, user_id: str, order_id: UUID) -> Order:
-    """Cancels a placed order and gives back the use of its coupon."""
-    rows = await connections.fetch(CANCEL_ORDER, order_id, user_id)
-    if not rows:
-        await get_order(connections, user_id, order_id)
-        raise OrderNotCancellable(f"the order {order_id} is cancelled already")
-    return read_orders(rows)[0]
 
 
 async def delete_expired_keys(connections: Connections, limit: int) -> int:

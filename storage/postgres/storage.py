@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from storage.base import MIGRATION_TIMEOUT
 from storage.catalogue_load import Load
 from storage.errors import StorageError
 from storage.order_rules import NewOrder
-from storage.postgres import catalogue, obstacles, orders, schema
+from storage.postgres import catalogue, events, life, obstacles, orders, schema, shop_state
 from storage.postgres.connections import Connections
 from storage.records import (
+    Actor,
     AppliedMigration,
     Cursor,
+    EventPage,
     FoundCoupon,
     IdempotencyKey,
     LoadReport,
     Migration,
     Obstacle,
+    OpenOrders,
     Order,
+    OrderChange,
+    OrderEvent,
+    Pause,
+    ShopOrders,
+    ShopState,
     VersionedCatalogue,
+    Versions,
 )
 from storage.sql import SQLStorage
 
@@ -58,8 +68,8 @@ class PostgresStorage(SQLStorage):
 
     # --- catalogue ---
 
-    async def get_catalogue_version(self) -> int:
-        return await catalogue.get_version(self._database)
+    async def get_versions(self) -> Versions:
+        return await catalogue.get_versions(self._database)
 
     async def read_catalogue(self, *, coupons: bool = True) -> VersionedCatalogue:
         return await catalogue.read_catalogue(self._database, coupons)
@@ -95,8 +105,72 @@ class PostgresStorage(SQLStorage):
     ) -> list[Order]:
         return await orders.list_orders(self._database, user_id, limit, after)
 
-    async def cancel_order(self, user_id: str, order_id: UUID) -> Order:
-        return await orders.cancel_order(self._database, user_id, order_id)
-
     async def delete_expired_keys(self, limit: int = 1000) -> int:
         return await orders.delete_expired_keys(self._database, limit)
+
+    # --- the life of an order ---
+
+    async def change_order(
+        self,
+        order_id: UUID,
+        change: OrderChange,
+        by: Actor,
+        at: datetime,
+        *,
+        expected_version: int | None = None,
+        user_id: str | None = None,
+    ) -> tuple[Order, bool]:
+        return await life.change_order(
+            self._database, order_id, change, by, at, expected_version, user_id
+        )
+
+    async def blank_personal_data(self, before: datetime, limit: int) -> int:
+        return await life.blank_personal_data(self._database, before, limit)
+
+    async def list_shop_orders(
+        self,
+        statuses: Sequence[str],
+        *,
+        oldest_first: bool,
+        limit: int,
+        after: Cursor | None = None,
+    ) -> ShopOrders:
+        return await life.list_shop_orders(self._database, statuses, oldest_first, limit, after)
+
+    async def get_order_history(self, order_id: UUID) -> tuple[Order, tuple[OrderEvent, ...]]:
+        return await life.get_order_history(self._database, order_id)
+
+    async def count_open_orders(self) -> OpenOrders:
+        return await life.count_open_orders(self._database)
+
+    # --- the event log ---
+
+    async def read_events(
+        self,
+        after: int | None,
+        limit: int,
+        *,
+        user_id: str | None = None,
+        order_id: UUID | None = None,
+    ) -> EventPage:
+        return await events.read_events(self._database, after, limit, user_id, order_id)
+
+    async def number_events(self) -> int:
+        return await events.number_events(self._database)
+
+    async def delete_events(self, before: datetime, limit: int) -> int:
+        return await events.delete_events(self._database, before, limit)
+
+    # --- what the shop says of itself ---
+
+    async def read_shop_state(self) -> ShopState:
+        return await shop_state.read_state(self._database)
+
+    async def set_sold_out(self, product_id: int, until: datetime | None) -> None:
+        await shop_state.set_sold_out(self._database, product_id, until)
+
+    async def set_available(self, product_id: int) -> None:
+        await shop_state.set_available(self._database, product_id)
+
+    async def set_pause(self, pause: Pause | None) -> None:
+        await shop_state.set_pause(self._database, pause)

@@ -22,7 +22,7 @@ from storage.records import (
 )
 from storage.rows import COUPON_COLUMNS, read_coupon, read_product, write_coupon, write_details
 from storage.sqlite.connections import LOAD_LOCK_SECONDS, reading, rehearsing, value, writing
-from storage.sqlite.orders import insert_order
+from storage.sqlite.orders import insert_orders
 from storage.sqlite.times import current_time, from_time, to_time
 
 Result = TypeVar("Result")
@@ -217,8 +217,7 @@ def _insert_samples(db: sqlite3.Connection, orders: Sequence[Order]) -> Change:
         for order in orders
         if value(db, "SELECT 1 FROM orders WHERE id = ?", (str(order.id),)) is None
     ]
-    for order in missing:
-        insert_order(db, order, counted=False)
+    insert_orders(db, missing, samples=True)
     return Change(added=len(missing), unchanged=len(orders) - len(missing))
 
 

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 from storage.errors import SchemaOutdated, StorageError, StorageUnavailable, ValueRejected
 
+_MISSING = ("no such table", "no such column", "no such index", "has no column named")
+"""What SQLite says of a schema that lacks something."""
+
 
 @contextmanager
 def driver_errors() -> Iterator[None]:
@@ -23,7 +26,7 @@ def driver_errors() -> Iterator[None]:
 def translated(error: Exception) -> StorageError:
     """The error of ours that stands for one of sqlite3 or of the system."""
     code = getattr(error, "sqlite_errorname", "")
-    if code == "SQLITE_ERROR" and str(error).startswith(("no such table", "no such column")):
+    if code == "SQLITE_ERROR" and any(words in str(error) for words in _MISSING):
         return SchemaOutdated("the schema is older than the code needs: run database-migration")
     if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError):
         return ValueRejected(f"SQLite refuses a value: {error}")

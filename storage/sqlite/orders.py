@@ -4,71 +4,115 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 from storage.errors import (
     CouponUsedUp,
     IdempotencyConflict,
     OrderExists,
-    OrderNotCancellable,
     OrderNotFound,
     StorageError,
 )
-from storage.order_rules import NO_LIMITS, NewOrder, as_placed, check_fingerprint, check_uses
+from storage.order_rules import (
+    LAST_NUMBER,
+    NO_LIMITS,
+    NewOrder,
+    as_placed,
+    check_fingerprint,
+    check_uses,
+    numbered,
+)
 from storage.records import Cursor, IdempotencyKey, Order
 from storage.rows import (
     JOINED_COLUMNS,
     LINE_COLUMNS,
-    ORDER_COLUMNS,
+    NEW_ORDER_COLUMNS,
+    STATE_COLUMNS,
     Row,
     read_orders,
     write_lines,
-    write_order,
+    write_new_order,
+    write_state,
 )
 from storage.sqlite.connections import ORDER_LOCK_SECONDS, value, writing
-from storage.sqlite.times import current_time, from_time, moment
+from storage.sqlite.events import WITH_LINES, append_placed
+from storage.sqlite.times import current_time, from_time, to_time
 
-WITH_LINES = " LEFT JOIN order_lines AS l ON l.order_number = o.number"
+_INSERT_ORDER = (
+    f"INSERT INTO orders (number, counted, {NEW_ORDER_COLUMNS})"
+    f" VALUES (?, ?, ?{', ?' * NEW_ORDER_COLUMNS.count(',')})"
+)
+
+_INSERT_LINE = (
+    f"INSERT INTO order_lines (order_number, position, {LINE_COLUMNS})"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+_INSERT_KEY = (
+    "INSERT OR REPLACE INTO idempotency_keys (user_id, key, fingerprint, expires_at, order_id)"
+    " VALUES (?, ?, ?, ?, ?)"
+)
+
+_SET_STATE = (
+    f"UPDATE orders SET ({STATE_COLUMNS}) = (?{', ?' * STATE_COLUMNS.count(',')}) WHERE id = ?"
+)
 
 
 def add_orders(db: sqlite3.Connection, batch: list[NewOrder]) -> list[Order | StorageError]:
     """Stores a batch in one transaction; what each order gets, in order."""
     with writing(db, ORDER_LOCK_SECONDS):
-        now = current_time()
-        return [_outcome(db, new, now) for new in batch]
+        store = _Store(db)
+        outcomes = [store.outcome(new) for new in batch]
+        store.finish()
+        return outcomes
 
 
-def _outcome(db: sqlite3.Connection, new: NewOrder, now: int) -> Order | StorageError:
-    try:
-        return _add_order(db, new, now)
-    except (CouponUsedUp, IdempotencyConflict, OrderExists) as refused:
-        return refused
+class _Store:
+    """A transaction that stores new orders. What none of them reads is written once for all."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._now = current_time()
+        self._number: int = value(db, "SELECT last FROM order_numbers")
+        self._stored: list[Order] = []
+        self._keys: list[tuple[Any, ...]] = []
+
+    def outcome(self, new: NewOrder) -> Order | StorageError:
+        """What an order gets."""
+        try:
+            return self._add(new)
+        except (CouponUsedUp, IdempotencyConflict) as refused:
+            return refused
+
+    def _add(self, new: NewOrder) -> Order:
+        """Every refusal comes before the first write, so that there is nothing to take back."""
+        db, (order, key, limits) = self._db, new
+        if key and (first := find_order_by_key(db, order.user_id, key, self._now)):
+            return first
+        if order.coupon_code is not None:
+            if limits != NO_LIMITS:
+                uses = coupon_uses(db, order.coupon_code, order.user_id)
+                check_uses(order.coupon_code, limits, *uses)
+            _count_use(db, order.coupon_code, order.user_id)
+        if key:
+            self._keys.append(_key_row(order, key))
+        self._number = self._number % LAST_NUMBER + 1
+        order = numbered(order, self._number)
+        self._stored.append(order)
+        return order
+
+    def finish(self) -> None:
+        """Writes the orders, their events, and the number that was dealt last. Raises OrderExists
+        when one of them is stored already."""
+        if self._stored:
+            append_placed(self._db, insert_orders(self._db, self._stored))
+            self._db.execute("UPDATE order_numbers SET last = ?", (self._number,))
+            self._db.executemany(_INSERT_KEY, self._keys)
 
 
-def _add_order(db: sqlite3.Connection, new: NewOrder, now: int) -> Order:
-    """Every refusal comes before the first write, so that there is nothing to take back."""
-    order, key, limits = new
-    if key and (first := find_order_by_key(db, order.user_id, key, now)):
-        return first
-    if order.coupon_code is not None and limits != NO_LIMITS:
-        uses = coupon_uses(db, order.coupon_code, order.user_id)
-        check_uses(order.coupon_code, limits, *uses)
-    insert_order(db, order, counted=order.coupon_code is not None)
-    if order.coupon_code is not None:
-        _count_use(db, order.coupon_code, order.user_id)
-    if key:
-        db.execute(
-            "INSERT OR REPLACE INTO idempotency_keys (user_id, key, fingerprint, expires_at,"
-            " order_id) VALUES (?, ?, ?, ?, ?)",
-            (
-                order.user_id,
-                key.key,
-                key.fingerprint,
-                from_time(key.expires_at),
-                str(order.id),
-            ),
-        )
-    return order
+def _key_row(order: Order, key: IdempotencyKey) -> tuple[Any, ...]:
+    return order.user_id, key.key, key.fingerprint, from_time(key.expires_at), str(order.id)
 
 
 def find_order_by_key(
@@ -100,34 +144,51 @@ def _count_use(db: sqlite3.Connection, code: str, user_id: str) -> None:
     )
 
 
-def insert_order(db: sqlite3.Connection, order: Order, *, counted: bool) -> None:
-    """Inserts an order and its lines; ``counted`` when it holds a use of its coupon."""
+def insert_orders(db: sqlite3.Connection, orders: list[Order], *, samples: bool = False) -> int:
+    """Inserts orders and their lines, and returns the number of the first row; samples hold no use
+    of their coupons. Raises OrderExists."""
+    first: int = value(db, "SELECT coalesce(max(number), 0) + 1 FROM orders")
+    rows = (
+        (
+            number,
+            order.coupon_code is not None and not samples,
+            *write_new_order(order, str, from_time),
+        )
+        for number, order in enumerate(orders, first)
+    )
     try:
-        number = db.execute(
-            f"INSERT INTO orders ({ORDER_COLUMNS}, counted) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*write_order(order, str, from_time), counted),
-        ).lastrowid
+        db.executemany(_INSERT_ORDER, rows)
     except sqlite3.IntegrityError as error:
         if error.sqlite_errorname == "SQLITE_CONSTRAINT_UNIQUE":
-            raise OrderExists(f"an order {order.id} is stored already") from error
+            raise OrderExists("an order of that id is stored already") from error
         raise
-    db.executemany(
-        f"INSERT INTO order_lines (order_number, position, {LINE_COLUMNS})"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        ((number, *line) for line in write_lines(order)),
+    lines = (
+        (number, *line) for number, order in enumerate(orders, first) for line in write_lines(order)
     )
+    db.executemany(_INSERT_LINE, lines)
+    return first
+
+
+def set_state(db: sqlite3.Connection, order: Order) -> None:
+    """Writes where an order stands."""
+    db.execute(_SET_STATE, (*write_state(order, from_time), str(order.id)))
+
+
+def find_order(db: sqlite3.Connection, order_id: UUID) -> Order | None:
+    """The order of any user."""
+    rows = db.execute(
+        f"SELECT {JOINED_COLUMNS} FROM orders AS o{WITH_LINES} WHERE o.id = ? ORDER BY l.position",
+        (str(order_id),),
+    )
+    return next(iter(orders_of(rows)), None)
 
 
 def get_order(db: sqlite3.Connection, user_id: str, order_id: UUID) -> Order:
     """The user's own order. Raises OrderNotFound."""
-    rows = db.execute(
-        f"SELECT {JOINED_COLUMNS} FROM orders AS o"
-        f"{WITH_LINES} WHERE o.id = ? AND o.user_id = ? ORDER BY l.position",
-        (str(order_id), user_id),
-    )
-    for order in _orders_of(rows):
-        return order
-    raise OrderNotFound(f"the user has no order {order_id}")
+    order = find_order(db, order_id)
+    if order is None or order.user_id != user_id:
+        raise OrderNotFound(f"the user has no order {order_id}")
+    return order
 
 
 def list_orders(
@@ -145,30 +206,19 @@ def list_orders(
         f"{WITH_LINES} ORDER BY o.created_at DESC, o.id DESC, l.position",
         parameters,
     )
-    return _orders_of(rows)
+    return orders_of(rows)
 
 
-def _orders_of(rows: Iterable[Row]) -> list[Order]:
-    return read_orders(rows, to_uuid=UUID, to_time=moment)
+def orders_of(rows: Iterable[Row]) -> list[Order]:
+    """The orders of rows of JOINED_COLUMNS."""
+    return read_orders(rows, to_uuid=UUID, to_time=to_time)
 
 
-def cancel_order(db: sqlite3.Connection, user_id: str, order_id: UUID) -> Order:
-    """Cancels a placed order and gives back the use of its coupon."""
-    with writing(db, ORDER_LOCK_SECONDS):
-        cancelled = db.execute(
-            "UPDATE orders SET status = 'cancelled', version = version + 1"
-            " WHERE id = ? AND user_id = ? AND status = 'placed'",
-            (str(order_id), user_id),
-        )
-        order = get_order(db, user_id, order_id)
-        if cancelled.rowcount == 0:
-            raise OrderNotCancellable(f"the order {order_id} is cancelled already")
-        if value(db, "SELECT counted FROM orders WHERE id = ?", (str(order_id),)):
-            _give_back_use(db, order)
-        return order
-
-
-def _give_back_use(db: sqlite3.Connection, order: Order) -> None:
+def give_back_use(db: sqlite3.Connection, order: Order) -> None:
+    """Gives back the use that an order holds of its coupon, if it holds one."""
+    held = db.execute("UPDATE orders SET counted = 0 WHERE id = ? AND counted", (str(order.id),))
+    if held.rowcount == 0:
+        return
     db.execute("UPDATE coupon_uses SET uses = uses - 1 WHERE code = ?", (order.coupon_code,))
     db.execute(
         "UPDATE coupon_user_uses SET uses = uses - 1 WHERE code = ? AND user_id = ?",

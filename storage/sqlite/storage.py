@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from storage.base import MIGRATION_TIMEOUT
@@ -11,18 +12,27 @@ from storage.catalogue_load import Load
 from storage.errors import StorageError, StorageUnavailable
 from storage.order_rules import NewOrder
 from storage.records import (
+    Actor,
     AppliedMigration,
     Cursor,
+    EventPage,
     FoundCoupon,
     IdempotencyKey,
     LoadReport,
     Migration,
     Obstacle,
+    OpenOrders,
     Order,
+    OrderChange,
+    OrderEvent,
+    Pause,
+    ShopOrders,
+    ShopState,
     VersionedCatalogue,
+    Versions,
 )
 from storage.sql import SQLStorage
-from storage.sqlite import catalogue, obstacles, orders, schema
+from storage.sqlite import catalogue, events, life, obstacles, orders, schema, shop_state
 from storage.sqlite.connections import LOAD_LOCK_SECONDS, Connections, path_of, run
 from storage.sqlite.times import current_time
 
@@ -67,9 +77,9 @@ class SQLiteStorage(SQLStorage):
 
     # --- catalogue ---
 
-    async def get_catalogue_version(self) -> int:
+    async def get_versions(self) -> Versions:
         self._file.check_identity()
-        return await self._file.read(catalogue.catalogue_version)
+        return await self._file.read(shop_state.versions)
 
     async def read_catalogue(self, *, coupons: bool = True) -> VersionedCatalogue:
         return await self._file.read_in_steps(lambda db: catalogue.read_catalogue(db, coupons))
@@ -87,6 +97,20 @@ class SQLiteStorage(SQLStorage):
             while chunk := await asyncio.to_thread(load.codes.next_chunk):
                 await run(connection, catalogue.stage, chunk)
             return await run(connection, catalogue.replace_catalogue, load)
+
+    # --- what the shop says of itself ---
+
+    async def read_shop_state(self) -> ShopState:
+        return await self._file.read(shop_state.read_shop_state)
+
+    async def set_sold_out(self, product_id: int, until: datetime | None) -> None:
+        await self._file.write(shop_state.set_sold_out, product_id, until)
+
+    async def set_available(self, product_id: int) -> None:
+        await self._file.write(shop_state.set_available, product_id)
+
+    async def set_pause(self, pause: Pause | None) -> None:
+        await self._file.write(shop_state.set_pause, pause)
 
     # --- orders ---
 
@@ -126,8 +150,54 @@ class SQLiteStorage(SQLStorage):
     ) -> list[Order]:
         return await self._file.read(orders.list_orders, user_id, limit, after)
 
-    async def cancel_order(self, user_id: str, order_id: UUID) -> Order:
-        return await self._file.write(orders.cancel_order, user_id, order_id)
+    async def change_order(
+        self,
+        order_id: UUID,
+        change: OrderChange,
+        by: Actor,
+        at: datetime,
+        *,
+        expected_version: int | None = None,
+        user_id: str | None = None,
+    ) -> tuple[Order, bool]:
+        wish = life.Wish(order_id, change, by, at, expected_version, user_id)
+        return await self._file.write(life.change_order, wish)
+
+    async def blank_personal_data(self, before: datetime, limit: int) -> int:
+        return await self._file.write(life.blank_personal_data, before, limit)
 
     async def delete_expired_keys(self, limit: int = 1000) -> int:
         return await self._file.write(orders.delete_expired_keys, limit)
+
+    # --- orders, as the shop sees them ---
+
+    async def list_shop_orders(
+        self,
+        statuses: Sequence[str],
+        *,
+        oldest_first: bool,
+        limit: int,
+        after: Cursor | None = None,
+    ) -> ShopOrders:
+        return await self._file.read(life.list_shop_orders, statuses, oldest_first, limit, after)
+
+    async def get_order_history(self, order_id: UUID) -> tuple[Order, tuple[OrderEvent, ...]]:
+        return await self._file.read(life.get_order_history, order_id)
+
+    async def count_open_orders(self) -> OpenOrders:
+        return await self._file.read(life.count_open_orders)
+
+    # --- the event log ---
+
+    async def read_events(
+        self,
+        after: int | None,
+        limit: int,
+        *,
+        user_id: str | None = None,
+        order_id: UUID | None = None,
+    ) -> EventPage:
+        return await self._file.read(events.read_page, after, limit, user_id, order_id)
+
+    async def delete_events(self, before: datetime, limit: int) -> int:
+        return await self._file.write(events.delete_events, before, limit)

@@ -25,7 +25,7 @@ from orderfood.settings import read_settings
 from orderfood.shop.catalogue import CatalogueCache
 from orderfood.shop.orders import Shop
 from storage.errors import SchemaOutdated, StorageBusy, StorageUnavailable
-from storage.memory import MemoryStorage
+from storage.memory.storage import MemoryStorage
 
 BODY = json.dumps({"items": [{"productId": "1", "quantity": 1}]})
 

@@ -7,6 +7,7 @@ import re
 import uuid
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def test_an_order_without_a_coupon(client: Client) -> None:
     order = client.place(("1", 2), ("3", 1))
     assert list(order) == [
         "id", "status", "version", "items", "products",
-        "subtotal", "discounts", "total", "createdAt",
+        "subtotal", "discounts", "total", "createdAt", "number",
     ]  # fmt: skip
     assert str(uuid.UUID(order["id"])) == order["id"]
     assert (order["status"], order["version"]) == ("placed", 1)
@@ -269,3 +270,18 @@ def test_the_sample_orders_are_the_sample_users(client: Client) -> None:
     for sample in samples:
         answer = client.get(f"/api/order/{sample['id']}", **KEY)
         assert (answer.status, answer.json["total"]) == (200, sample["total"])
+
+
+def test_a_long_page_is_read_in_parts(client: Client) -> None:
+    """Every order comes once, however many are read at a time."""
+    lines = [{"productId": str(n % 10 + 1), "quantity": 1} for n in range(10)]
+    placed = [client.order({"items": lines}).json for _ in range(60)]
+    seen: list[Any] = []
+    page = client.get("/api/order?limit=100", **KEY).json
+    while True:
+        seen += page["orders"]
+        if "nextCursor" not in page:
+            break
+        page = client.get(f"/api/order?limit=100&cursor={page['nextCursor']}", **KEY).json
+    assert [order for order in seen if order in placed] == placed[::-1]
+    assert len({order["id"] for order in seen}) == len(seen)

@@ -19,7 +19,7 @@ from orderfood.server.drain import Server, bind
 from orderfood.settings import read_settings
 from orderfood.shop.catalogue import CatalogueCache
 from orderfood.shop.orders import Shop
-from storage.memory import MemoryStorage
+from storage.memory.storage import MemoryStorage
 
 pytestmark = pytest.mark.parametrize("name", ["httptools", "tornado"])
 

@@ -6,9 +6,10 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,3 +151,75 @@ def test_a_file_that_becomes_read_only_is_503_and_heals(sqlite_url: str) -> None
         locker.execute("ROLLBACK")
         locker.close()
         assert client.order(basket(1)).status == 200
+
+
+KITCHEN = {"api_key": "apikitchen"}
+
+
+def wait_until(server: RunningServer, path: str, wanted: Callable[[Any], bool]) -> None:
+    """Returns when the answer is as wanted; what may be older than a second is not waited for."""
+    deadline = time.monotonic() + 1.5  # a second, and what the machine is late
+    with connect(server.url) as client:
+        while not wanted(client.get(path).json):
+            assert time.monotonic() < deadline, f"{path} is old"
+            time.sleep(0.02)
+
+
+def test_what_the_shop_says_is_said_by_every_replica_and_no_load_touches_it(
+    servers: tuple[RunningServer, RunningServer], url: str, menu: Path
+) -> None:
+    one, two = servers
+    body = {"items": [{"productId": "4", "quantity": 1}]}
+    with connect(one.url) as client, connect(two.url) as other:
+        client.send("POST", "/api/shop/product/4/sold-out", headers=KITCHEN)
+        wait_until(two, "/api/product/4", lambda product: product.get("available") is False)
+        client.send("POST", "/api/shop/pause", {"message": "Back at six"}, KITCHEN)
+        wait_until(two, "/api/shop", lambda shop: not shop["open"])
+        assert other.order(body).json["reason"] == "closed"
+        products = json.loads((menu / "products.json").read_text())
+        products[3]["price"] = 99.0
+        (menu / "products.json").write_text(json.dumps(products))
+        assert run("database-load", STORAGE_URL=url, FIXTURES_DIR=menu).returncode == 0
+        for server in servers:
+            wait_until(server, "/api/product/4", lambda product: product["price"] == 99.0)
+        assert other.get("/api/product/4").json["available"] is False
+        assert other.get("/api/shop").json == {"open": False, "message": "Back at six"}
+        other.send("POST", "/api/shop/resume", headers=KITCHEN)
+        wait_until(one, "/api/shop", lambda shop: bool(shop["open"]))
+        assert client.order(body).json["reason"] == "sold_out"
+        other.send("POST", "/api/shop/product/4/available", headers=KITCHEN)
+        wait_until(one, "/api/product/4", lambda product: "available" not in product)
+        assert client.order(body).status == 200
+
+
+def test_two_cooks_and_a_customer_on_two_replicas(
+    servers: tuple[RunningServer, RunningServer],
+) -> None:
+    """Of accepting and cancelling exactly one wins; two who accept make one event."""
+    with connect(servers[0].url) as client:
+        orders = [client.order(basket(number)).json for number in range(60)]
+
+    def press(who: int) -> list[tuple[int, Any]]:
+        answers = []
+        with connect(servers[who % 2].url) as client:
+            for order in orders:
+                if who < 4:
+                    path, key = f"/api/shop/order/{order['id']}/accept", KITCHEN
+                else:
+                    path, key = f"/api/order/{order['id']}/cancel", KEY
+                answer = client.send("POST", path, headers=key)
+                answers.append((answer.status, answer.json))
+        return answers
+
+    with ThreadPoolExecutor(6) as pool:
+        pressed = list(pool.map(press, range(6)))
+    with connect(servers[1].url) as client:
+        for number, order in enumerate(orders):
+            now = client.get(f"/api/shop/order/{order['id']}", **KITCHEN).json
+            assert len(now["events"]) == now["version"] == 2
+            won = [answers[number][0] for answers in pressed]
+            if now["status"] == "accepted":
+                assert won == [200, 200, 200, 200, 409, 409]
+            else:
+                assert now["status"] == "cancelled"
+                assert sorted(won) == [200, 409, 409, 409, 409, 409]

@@ -227,6 +227,7 @@ def test_what_changes_without_the_pods_noticing_restarts_them() -> None:
 
 def test_the_notes_warn_of_what_people_run_into() -> None:
     ingress = notes("order-food", nested("ingress.enabled", True))
+    assert "beat every 15 seconds" in ingress
     assert "enable-underscores-in-headers" in ingress
     assert "X-API-Key" in ingress
     assert "WARNING" in notes("order-food", nested("env.ENVIRONMENT", "prod"))

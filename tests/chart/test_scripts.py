@@ -126,7 +126,7 @@ def test_a_url_is_given_where_nobody_reads_it(tools: Path) -> None:
 @pytest.mark.parametrize(
     ("mounts", "environment", "said"),
     [
-        ("", "dev", "the sample keys, apitest and apitest-readonly"),
+        ("", "dev", "the sample keys, apitest, apitest-readonly and apikitchen"),
         ("", "prod", "none: ENVIRONMENT is prod,"),
         ("", "Production", "none: ENVIRONMENT is Production,"),
         ("users users", "prod", "those of your own users.json"),

@@ -1,6 +1,8 @@
-"""A process to be killed: ``python -m tests.contract.child orders|load URL``.
+"""A process to be killed: ``python -m tests.contract.child orders|lives|load URL``.
 
-``orders`` stores orders, many at once, and prints the id of each as soon as it is acknowledged.
+``orders`` stores orders, many at once, prints the id of each as soon as it is acknowledged, and
+accepts every other one.
+``lives`` stores orders and has each go its way, and prints id and version of each step likewise.
 ``load`` replaces the catalogue with codes that never end, and prints a line after many of them.
 """
 
@@ -13,7 +15,7 @@ import threading
 from collections.abc import Iterator
 
 from storage import Storage, open_storage
-from tests.contract.database import new_catalogue, new_key, new_order
+from tests.contract.database import act, new_catalogue, new_key, new_order
 
 
 async def store_orders(storage: Storage) -> None:
@@ -25,6 +27,24 @@ async def store_forever(storage: Storage, number: int) -> None:
         key = new_key(f"{number} {count}")
         order = await storage.add_order(new_order(coupon_code="SAVE10"), key=key)
         print(order.id, key.key, flush=True)
+        if count % 2:
+            await act(storage, order.id, "accept")
+
+
+async def live_orders(storage: Storage) -> None:
+    await asyncio.gather(*(live_forever(storage) for _ in range(16)))
+
+
+WAYS = (("accept", "ready", "complete"), ("cancel",), ("accept", "cancel"), ())
+
+
+async def live_forever(storage: Storage) -> None:
+    for way in itertools.cycle(WAYS):
+        order = await storage.add_order(new_order(coupon_code="SAVE10"))
+        print(order.id, order.version, flush=True)
+        for action in way:
+            order, _ = await act(storage, order.id, action)
+            print(order.id, order.version, flush=True)
 
 
 async def load(storage: Storage) -> None:
@@ -39,7 +59,7 @@ def endless_codes() -> Iterator[str]:
 
 async def main(what: str, url: str) -> None:
     async with open_storage(url) as storage:
-        await {"orders": store_orders, "load": load}[what](storage)
+        await {"orders": store_orders, "lives": live_orders, "load": load}[what](storage)
 
 
 if __name__ == "__main__":

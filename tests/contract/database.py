@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import sqlite3
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from migrations import read_migrations
+from orderfood.shop.lifecycle import CUSTOMER, SHOP, order_change
+from rig.postgres import execute
 from storage import Storage, open_storage
+from storage.order_rules import LAST_NUMBER
 from storage.records import (
+    Actor,
     ApiKey,
     Catalogue,
     Coupon,
     CouponKind,
     IdempotencyKey,
     Order,
+    OrderEvent,
     OrderLine,
     Product,
     User,
@@ -121,3 +128,71 @@ def new_api_key(
     letter: str, scopes: set[str] | None = None, expires_at: datetime | None = None
 ) -> ApiKey:
     return ApiKey(f"sha256:{letter * 64}", frozenset(scopes or ()), expires_at)
+
+
+async def add(storage: Storage, order: Order | None = None, **more: Any) -> Order:
+    """Stores a new order, and returns it as it was stored: it differs by its number alone."""
+    order = order or new_order()
+    stored = await storage.add_order(order, **more)
+    assert stored == replace(order, number=stored.number)
+    assert stored.number in range(1, LAST_NUMBER + 1)
+    return stored
+
+
+def as_new(order: Order) -> Order:
+    """A stored order as it was before it had its number."""
+    return replace(order, number=None)
+
+
+async def cancel(storage: Storage, user_id: str, order_id: UUID) -> Order:
+    """Cancels an order as its customer does."""
+    now = datetime.now(UTC)
+    order, _ = await act(storage, order_id, "cancel", Actor(user_id), now)
+    return order
+
+
+COOK = Actor("kitchen", "0badc0de")
+
+
+async def act(
+    storage: Storage,
+    order_id: UUID,
+    action: str,
+    by: Actor = COOK,
+    at: datetime | None = None,
+    *,
+    expected_version: int | None = None,
+    **more: Any,
+) -> tuple[Order, bool]:
+    """Does to an order what its customer or staff may; without a time, now."""
+    at = at or datetime.now(UTC)
+    return await storage.change_order(
+        order_id,
+        order_change(action, CUSTOMER if by.key is None else SHOP, at, **more),
+        by,
+        at,
+        expected_version=expected_version,
+        user_id=by.user if by.key is None else None,
+    )
+
+
+async def read_all_events(
+    storage: Storage, after: int = 0, limit: int = 100, **filters: Any
+) -> list[OrderEvent]:
+    """All events behind a number, page by page."""
+    events: list[OrderEvent] = []
+    while True:
+        page = await storage.read_events(after, limit, **filters)
+        events += page.events
+        if page.position <= after:
+            return events
+        after = page.position
+
+
+async def execute_sql(url: str, statement: str) -> None:
+    """What another program does to a database that is not memory://."""
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as db, db:
+            db.execute(statement)
+    else:
+        await execute(url, statement)

@@ -12,14 +12,14 @@ import pytest
 from storage import Storage
 from storage.errors import ValueRejected
 from storage.records import Catalogue, Change, Product, VersionedCatalogue
-from tests.contract.database import NOW, Database, new_catalogue, new_order
+from tests.contract.database import NOW, Database, cancel, new_catalogue, new_order
 
 NOTHING = {kind: Change() for kind in ("products", "users", "coupons", "coupon_codes", "orders")}
 
 
 async def test_a_new_database_has_an_empty_catalogue(database: Database) -> None:
     async with database.open() as storage:
-        assert await storage.get_catalogue_version() == 0
+        assert (await storage.get_versions()).catalogue == 0
         assert await storage.read_catalogue() == VersionedCatalogue(0, None, Catalogue())
         assert (await storage.find_coupon("HAPPYHRS")).file_code is None
 
@@ -30,7 +30,7 @@ async def test_a_catalogue_reads_back_exactly(database: Database) -> None:
     async with database.open() as storage:
         report = await storage.replace_catalogue(catalogue, codes=["BIRTHDAY", "HAPPYHRS"])
         stored = await storage.read_catalogue()
-        assert await storage.get_catalogue_version() == report.version == stored.version == 1
+        assert (await storage.get_versions()).catalogue == report.version == stored.version == 1
     assert stored.catalogue == catalogue
     assert stored.loaded_at is not None
     assert abs((stored.loaded_at - started).total_seconds()) < 60
@@ -177,7 +177,7 @@ async def test_an_entry_that_stands_twice_is_refused(database: Database) -> None
         for one in wrong:
             with pytest.raises(ValueRejected):
                 await storage.replace_catalogue(one)
-        assert await storage.get_catalogue_version() == 0
+        assert (await storage.get_versions()).catalogue == 0
 
 
 async def test_a_dry_run_reports_and_writes_nothing(database: Database) -> None:
@@ -206,7 +206,7 @@ async def test_sample_orders_are_inserted_once_and_never_changed(database: Datab
         assert report.changes == NOTHING | {"orders": Change(added=1)}
         assert report.version == 0
         assert await storage.get_order("demo", sample.id) == sample
-        cancelled = await storage.cancel_order("demo", sample.id)
+        cancelled = await cancel(storage, "demo", sample.id)
         other = new_order()
         await storage.replace_catalogue(
             Catalogue(), sample_orders=[replace(sample, total=1), other]
@@ -328,7 +328,7 @@ async def test_orders_go_on_while_a_load_reads_its_codes(shared_database: Databa
         await asyncio.to_thread(started.wait, 60)
         for peer in (one, two):
             order = await peer.add_order(new_order(coupon_code="SAVE10"))
-            await peer.cancel_order("demo", order.id)
+            await cancel(peer, "demo", order.id)
             assert (await peer.read_catalogue()).version == 1
         assert not loading.done()
         released.set()
@@ -350,7 +350,7 @@ async def test_a_cancelled_load_leaves_the_old(shared_database: Database) -> Non
         released.set()
         with suppress(asyncio.CancelledError):
             await loading
-        assert await two.get_catalogue_version() == 0
+        assert (await two.get_versions()).catalogue == 0
         assert (await two.replace_catalogue(new_catalogue())).version == 1
 
 

@@ -15,9 +15,17 @@ import pytest
 import storage.postgres.connect
 from rig.postgres import execute
 from storage import Storage, open_storage
-from storage.errors import CouponUsedUp
-from storage.records import CouponLimits
-from tests.contract.database import Database, new_catalogue, new_key, new_order
+from storage.errors import CouponUsedUp, OrderConflict
+from storage.records import CouponLimits, Order, Pause
+from tests.contract.database import (
+    Database,
+    act,
+    cancel,
+    new_catalogue,
+    new_key,
+    new_order,
+    read_all_events,
+)
 
 PROCESSES = 4
 
@@ -76,12 +84,25 @@ async def test_an_isolation_level_refuses_no_order(
         stored = await storages[0].list_orders("demo", limit=1000)
         assert uses == len(stored) == 150
         assert accepted.count(True) == 300  # each key twice: one of the two is a replay
-        cancelled = [
-            storages[number % PROCESSES].cancel_order("demo", one.id)
-            for number, one in enumerate(stored[:40])
-        ]
-        await asyncio.gather(*cancelled)
-        assert await storages[0].get_coupon_uses("SAVE10", "demo") == (110, 110)
+        contested, accepted_orders = stored[:80], 0
+        for number, one in enumerate(contested):
+            cook, customer = storages[number % PROCESSES], storages[(number + 1) % PROCESSES]
+            accepted_orders += await cook_wins(cook, customer, one)
+        uses = 150 - len(contested) + accepted_orders
+        assert await storages[0].get_coupon_uses("SAVE10", "demo") == (uses, uses)
+        assert len(await read_all_events(storages[1])) == 150 + len(contested)
+
+
+async def cook_wins(cook: Storage, customer: Storage, order: Order) -> bool:
+    """Whether an order was accepted of which one at once accepts it and one cancels it."""
+    outcomes = await asyncio.gather(
+        act(cook, order.id, "accept"),
+        cancel(customer, order.user_id, order.id),
+        return_exceptions=True,
+    )
+    (lost,) = [one for one in outcomes if isinstance(one, BaseException)]
+    assert isinstance(lost, OrderConflict)
+    return lost is outcomes[1]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +181,7 @@ async def test_a_deadlock_is_tried_again(postgres_url: str) -> None:
 async def test_orders_are_on_disk_whatever_the_default(postgres_url: str) -> None:
     await set_default(postgres_url, "synchronous_commit = off")
     async with Database(postgres_url).open() as storage:
-        order = await storage.add_order(new_order())
+        order, other = [await storage.add_order(new_order()) for _ in range(2)]
         log = await asyncpg.connect(postgres_url)
 
         async def is_flushed(write: Coroutine[Any, Any, object]) -> bool:
@@ -170,5 +191,10 @@ async def test_orders_are_on_disk_whatever_the_default(postgres_url: str) -> Non
             return bool(flushed)
 
         assert await is_flushed(storage.add_order(new_order(), key=new_key()))
-        assert await is_flushed(storage.cancel_order("demo", order.id))
+        assert await is_flushed(storage.number_events())
+        assert await is_flushed(act(storage, order.id, "accept"))
+        assert await is_flushed(cancel(storage, "demo", other.id))
+        assert await is_flushed(storage.set_sold_out(1, None))
+        assert await is_flushed(storage.set_available(1))
+        assert await is_flushed(storage.set_pause(Pause()))
         await log.close()

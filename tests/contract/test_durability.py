@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -13,8 +14,9 @@ from uuid import UUID
 from rig.postgres import StartedServer
 from storage import Storage
 from storage.errors import CouponUsedUp
-from storage.records import CouponLimits
-from tests.contract.database import Database, new_catalogue, new_key, new_order
+from storage.order_rules import as_placed
+from storage.records import CouponLimits, Order
+from tests.contract.database import Database, new_catalogue, new_key, new_order, read_all_events
 
 ENOUGH = 300
 
@@ -52,7 +54,8 @@ async def check_all_are_there(storage: Storage, orders: dict[str, UUID]) -> None
         order = await storage.get_order("demo", order_id)
         assert order.id == order_id
         assert len(order.lines) == 2
-        assert await storage.add_order(new_order(), key=new_key(key)) == order
+        assert await storage.add_order(new_order(), key=new_key(key)) == as_placed(order)
+    await check_events_are_those_of_the_orders(storage)
     count = await count_orders(storage)
     assert count >= len(orders)
     limits = CouponLimits(max_uses=count + 1)
@@ -62,6 +65,21 @@ async def check_all_are_there(storage: Storage, orders: dict[str, UUID]) -> None
     except CouponUsedUp:
         return
     raise AssertionError("a use of the coupon was lost")
+
+
+async def check_events_are_those_of_the_orders(storage: Storage) -> None:
+    """Both are written in one step: whatever was killed, an order has as many events as versions,
+    and the last of them is the order as it stands."""
+    of_order: dict[UUID, list[Order]] = defaultdict(list)
+    for event in await read_all_events(storage, limit=500):
+        of_order[event.order.id].append(event.order)
+    stored = await storage.list_orders("demo", limit=1_000_000)
+    assert {order.id for order in stored} == of_order.keys()
+    for order in stored:
+        events = of_order[order.id]
+        assert [one.version for one in events] == list(range(1, order.version + 1))
+        assert events[-1] == order
+    assert {order.version for order in stored} == {1, 2}
 
 
 async def count_orders(storage: Storage) -> int:

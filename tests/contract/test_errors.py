@@ -25,7 +25,7 @@ from storage.batches import Batcher
 from storage.errors import InvalidStorageURL, StorageBusy, StorageError, StorageUnavailable
 from storage.records import Catalogue
 from storage.sqlite.storage import SQLiteStorage
-from tests.contract.database import Database, new_catalogue, new_key, new_order
+from tests.contract.database import Database, cancel, new_catalogue, new_key, new_order
 
 NOBODY = 65534
 
@@ -36,9 +36,9 @@ async def every_call_fails(storage: Storage) -> None:
         storage.get_order("demo", new_order().id),
         storage.list_orders("demo", limit=1),
         storage.find_order_by_key("demo", new_key()),
-        storage.cancel_order("demo", new_order().id),
+        cancel(storage, "demo", new_order().id),
         storage.delete_expired_keys(),
-        storage.get_catalogue_version(),
+        storage.get_versions(),
         storage.read_catalogue(),
         storage.find_coupon("HAPPYHRS"),
         storage.replace_catalogue(Catalogue()),
@@ -55,9 +55,8 @@ async def every_call_fails(storage: Storage) -> None:
 async def test_a_server_that_is_away_is_unavailable_until_it_returns(
     own_server: StartedServer,
 ) -> None:
-    order = new_order()
     async with Database(own_server.create_database()).open() as storage:
-        await storage.add_order(order)
+        order = await storage.add_order(new_order())
         await asyncio.to_thread(own_server.stop)
         await every_call_fails(storage)
         await asyncio.to_thread(own_server.start)
@@ -152,7 +151,7 @@ async def test_a_database_that_is_read_only(
     async with open_storage(postgres_url) as storage:
         for call in (
             storage.add_order(new_order()),
-            storage.cancel_order("demo", order.id),
+            cancel(storage, "demo", order.id),
             storage.replace_catalogue(new_catalogue()),
         ):
             with pytest.raises(StorageUnavailable):
@@ -163,7 +162,7 @@ async def test_a_database_that_is_read_only(
 async def test_a_statement_that_hangs_is_unavailable(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage.postgres.connect, "COMMAND_SECONDS", 0.3)
+    monkeypatch.setattr(storage.postgres.connect, "COMMAND_SECONDS", 1.0)
     async with Database(postgres_url).open() as store:
         other = await asyncpg.connect(postgres_url)
         async with other.transaction():

@@ -4,18 +4,37 @@ import asyncio
 import hashlib
 import re
 import sqlite3
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import asyncpg
 import pytest
 
 from migrations import read_migrations
 from storage import SCHEMA_VERSION, Storage, open_storage
-from storage.errors import MigrationChanged, MigrationFailed, MigrationTimeout, SchemaOutdated
+from storage.errors import (
+    MigrationChanged,
+    MigrationFailed,
+    MigrationTimeout,
+    OrderNotChangeable,
+    SchemaOutdated,
+)
 from storage.postgres.schema import MIGRATION_LOCK
-from storage.records import Catalogue, CouponLimits, Migration
-from tests.contract.database import Database, new_catalogue, new_key, new_order
+from storage.records import Actor, Cancellation, Catalogue, CouponLimits, Migration, Order
+from tests.contract.database import (
+    NOW,
+    Database,
+    act,
+    add,
+    cancel,
+    execute_sql,
+    new_catalogue,
+    new_key,
+    new_order,
+)
 
 NEXT = SCHEMA_VERSION + 1
 
@@ -175,8 +194,9 @@ async def test_a_newer_schema_is_tolerated(shared_database: Database) -> None:
         later = new_migration("CREATE TABLE later (i integer);", NEXT + 1)
         assert await storage.apply_migration(later) is True
         await storage.replace_catalogue(new_catalogue(), codes=["HAPPYHRS"])
-        wanted = new_order(coupon_code="TEN")
-        order = await storage.add_order(wanted, key=new_key(), limits=CouponLimits(5, 2))
+        order = await add(
+            storage, new_order(coupon_code="TEN"), key=new_key(), limits=CouponLimits(5, 2)
+        )
         assert await storage.get_order("demo", order.id) == order
         assert await storage.find_order_by_key("demo", new_key()) == order
         assert await storage.get_coupon_uses("TEN", "demo") == (1, 1)
@@ -184,7 +204,7 @@ async def test_a_newer_schema_is_tolerated(shared_database: Database) -> None:
         await storage.replace_catalogue(
             new_catalogue(price=100), codes=["HAPPYHRT"], sample_orders=[new_order()]
         )
-        await storage.cancel_order("demo", order.id)
+        await cancel(storage, "demo", order.id)
         await storage.add_order(new_order(), key=new_key("spent", seconds=-1))
         assert await storage.delete_expired_keys() == 1
 
@@ -194,10 +214,70 @@ def tables_of(backend: str) -> list[str]:
     return re.findall(r"^CREATE TABLE (\w+)", sql, re.MULTILINE)
 
 
+async def test_a_schema_of_before_the_log_is_named(shared_url: str) -> None:
+    async with open_storage(shared_url) as storage:
+        for migration in read_migrations(storage.backend)[:3]:
+            await storage.apply_migration(migration)
+        for call in (
+            storage.add_order(new_order()),
+            cancel(storage, "demo", uuid.uuid4()),
+            storage.get_order("demo", uuid.uuid4()),
+            storage.get_versions(),
+            storage.read_shop_state(),
+            storage.set_sold_out(1, None),
+            storage.set_available(1),
+            storage.set_pause(None),
+            storage.list_shop_orders(["placed"], oldest_first=True, limit=1),
+            storage.get_order_history(uuid.uuid4()),
+            storage.read_events(None, 1),
+            storage.delete_events(NOW, 1),
+            storage.blank_personal_data(NOW, 1),
+            storage.replace_catalogue(Catalogue(), sample_orders=[new_order()]),
+        ):
+            with pytest.raises(SchemaOutdated, match="database-migration"):
+                await call
+
+
+async def test_orders_of_before_the_log_go_on(shared_url: str) -> None:
+    """They have no number and no events, and those that were cancelled were by their customers."""
+    stored = {"placed": uuid.uuid4(), "cancelled": uuid.uuid4()}
+    async with open_storage(shared_url) as storage:
+        migrations = read_migrations(storage.backend)
+        for migration in migrations[:3]:
+            await storage.apply_migration(migration)
+        time = "0" if storage.backend == "sqlite" else "to_timestamp(0)"
+        for version, (status, order_id) in enumerate(stored.items(), start=1):
+            await execute_sql(
+                shared_url,
+                "INSERT INTO orders (id, user_id, subtotal, discounts, total, created_at, counted,"
+                f" status, version) VALUES ('{order_id}', 'demo', 1, 0, 1, {time}, false,"
+                f" '{status}', {version})",
+            )
+        for migration in migrations[3:]:
+            await storage.apply_migration(migration)
+        created_at = datetime.fromtimestamp(0, UTC)
+        placed = Order(stored["placed"], "demo", (), 1, 0, 1, created_at)
+        cancelled = replace(
+            placed,
+            id=stored["cancelled"],
+            status="cancelled",
+            version=2,
+            cancellation=Cancellation("customer"),
+        )
+        for order in (placed, cancelled):
+            assert await storage.get_order_history(order.id) == (order, ())
+        with pytest.raises(OrderNotChangeable):
+            await act(storage, cancelled.id, "cancel")
+        accepted, _ = await act(storage, placed.id, "accept")
+        _, events = await storage.get_order_history(placed.id)
+        assert [event.order for event in events] == [accepted]
+        assert accepted.version == 2
+
+
 async def test_a_schema_that_is_missing_is_named(shared_url: str) -> None:
     async with open_storage(shared_url) as storage:
         for call in (
-            storage.get_catalogue_version(),
+            storage.get_versions(),
             storage.read_catalogue(),
             storage.replace_catalogue(Catalogue()),
             storage.add_order(new_order()),
@@ -211,14 +291,63 @@ async def test_a_schema_that_is_missing_is_named(shared_url: str) -> None:
 
 async def test_a_newer_add_orders_may_take_more_in_another_order(postgres_url: str) -> None:
     """During a rolling update the old code calls the new function by the names it knows."""
-    (function,) = [one for one in read_migrations("postgresql") if one.name.endswith("_add_orders")]
-    ids, users, last = "order_ids uuid[],", "order_users text[],", "line_details text[]\n"
-    assert all(function.sql.count(each) == 1 for each in (ids, users, last))
-    newer = function.sql.replace(ids, "").replace(users, f"{users} {ids}")
+    newest = [one.sql for one in read_migrations("postgresql") if "FUNCTION add_orders" in one.sql]
+    function = newest[-1][newest[-1].index("CREATE FUNCTION add_orders") :]
+    ids, users = "order_ids uuid[],", "order_users text[],"
+    last = "pickup_notes text[] DEFAULT NULL\n"
+    assert all(function.count(each) == 1 for each in (ids, users, last))
+    newer = function.replace(ids, "").replace(users, f"{users} {ids}")
     newer = newer.replace(last, f"{last}, more integer[] DEFAULT '{{}}'\n")
     async with Database(postgres_url).open() as storage:
         await storage.apply_migration(new_migration(f"DROP FUNCTION add_orders; {newer}"))
         order = new_order(coupon_code="TEN")
-        assert await storage.add_order(order, key=new_key(), limits=CouponLimits(5, 2)) == order
+        order = await add(storage, order, key=new_key(), limits=CouponLimits(5, 2))
         assert await storage.get_order("demo", order.id) == order
         assert await storage.get_coupon_uses("TEN", "demo") == (1, 1)
+
+
+ADD_ORDERS_OF_0_3 = """
+SELECT outcome, first_order FROM add_orders(
+    order_ids => $1, order_users => ARRAY['demo'], order_subtotals => ARRAY[100],
+    order_discounts => ARRAY[0], order_totals => ARRAY[100], order_times => $2,
+    order_codes => ARRAY['TEN'], use_limits => ARRAY[NULL::bigint],
+    user_use_limits => ARRAY[NULL::bigint], order_keys => ARRAY['key'],
+    order_fingerprints => ARRAY['request'], key_expiries => $3, line_orders => ARRAY[1],
+    line_positions => ARRAY[0], line_products => ARRAY[1], line_names => ARRAY['Waffle'],
+    line_prices => ARRAY[100], line_categories => ARRAY['Waffle'], line_quantities => ARRAY[1],
+    line_details => ARRAY[NULL]
+)
+"""
+"""As the version before the numbers and events stores an order, and cancels it."""
+CANCEL_OF_0_3 = """
+UPDATE orders SET status = 'cancelled', version = version + 1
+WHERE id = $1 AND user_id = 'demo' AND status = 'placed'
+"""
+
+
+async def test_a_replica_of_the_version_before_leaves_no_hole_in_the_log(postgres_url: str) -> None:
+    order, key = new_order(), new_key()
+    async with Database(postgres_url).open() as storage, connected(postgres_url) as older:
+        placed = (ADD_ORDERS_OF_0_3, [order.id], [order.created_at], [key.expires_at])
+        assert [tuple(row) for row in await older.fetch(*placed)] == [("stored", order.id)]
+        assert [tuple(row) for row in await older.fetch(*placed)] == [("replayed", order.id)]
+        assert await older.execute(CANCEL_OF_0_3, order.id) == "UPDATE 1"
+        stored, events = await storage.get_order_history(order.id)
+        assert stored.number == 1
+        assert stored.cancellation == Cancellation("customer")
+        assert [(event.seq, event.type, event.order.version) for event in events] == [
+            (1, "placed", 1),
+            (2, "cancelled", 2),
+        ]
+        assert events[-1].order == stored
+        assert events[-1].at == stored.changed_at
+        assert events[-1].by == Actor("demo")
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    connection = await asyncpg.connect(url, statement_cache_size=0)
+    try:
+        yield connection
+    finally:
+        await connection.close()

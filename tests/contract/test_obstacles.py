@@ -41,7 +41,7 @@ async def test_there_is_none(database: Database) -> None:
         for _ in range(3):
             assert await storage.find_obstacle() is None
         assert await storage.list_orders("demo", limit=10) == stored
-        assert await storage.get_catalogue_version() == 0
+        assert (await storage.get_versions()).catalogue == 0
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,7 @@ async def test_there_is_none(database: Database) -> None:
     [
         "INSERT ON orders",
         "INSERT ON order_lines",
+        "INSERT ON unnumbered_events",
         "INSERT ON idempotency_keys",
         "EXECUTE ON ALL FUNCTIONS IN SCHEMA public",
     ],

@@ -13,14 +13,31 @@ import pytest
 from storage import Storage
 from storage.errors import (
     OrderExists,
-    OrderNotCancellable,
+    OrderNotChangeable,
     OrderNotFound,
     StorageError,
     StorageUnavailable,
     ValueRejected,
 )
-from storage.records import CouponLimits, Cursor, Order, OrderLine, OrderStatus, Product
-from tests.contract.database import NOW, Database, new_catalogue, new_key, new_order
+from storage.records import (
+    Cancellation,
+    CouponLimits,
+    Cursor,
+    Order,
+    OrderLine,
+    OrderStatus,
+    Product,
+)
+from tests.contract.database import (
+    NOW,
+    Database,
+    add,
+    as_new,
+    cancel,
+    new_catalogue,
+    new_key,
+    new_order,
+)
 
 
 async def test_an_order_reads_back_exactly(database: Database) -> None:
@@ -38,31 +55,29 @@ async def test_an_order_reads_back_exactly(database: Database) -> None:
         created_at=datetime(2031, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
     )
     async with database.open() as storage:
-        assert await storage.add_order(order) == order
+        added = await add(storage, order)
         stored = await storage.get_order(order.user_id, order.id)
-    assert stored == order
+    assert stored == added
     assert stored.created_at.utcoffset() == timedelta(0)
     assert isinstance(stored.id, uuid.UUID)
 
 
 async def test_an_order_is_its_users_alone(database: Database) -> None:
-    order = new_order("demo")
     async with database.open() as storage:
-        await storage.add_order(order)
+        order = await add(storage, new_order("demo"))
         for user_id, order_id in [("guest", order.id), ("demo", uuid.uuid4()), ("DEMO", order.id)]:
             with pytest.raises(OrderNotFound):
                 await storage.get_order(user_id, order_id)
             with pytest.raises(OrderNotFound):
-                await storage.cancel_order(user_id, order_id)
+                await cancel(storage, user_id, order_id)
         assert await storage.list_orders("guest", limit=10) == []
         assert await storage.get_order("demo", order.id) == order
 
 
 async def test_a_receipt_survives_loads(database: Database) -> None:
-    order = new_order(coupon_code="SAVE10")
     async with database.open() as storage:
         await storage.replace_catalogue(new_catalogue())
-        await storage.add_order(order)
+        order = await add(storage, new_order(coupon_code="SAVE10"))
         await storage.replace_catalogue(new_catalogue(price=1))
         await storage.replace_catalogue(replace(new_catalogue(), products=(), users=(), coupons=()))
         assert await storage.get_order("demo", order.id) == order
@@ -78,10 +93,11 @@ async def test_orders_are_listed_newest_first(database: Database) -> None:
     async with database.open() as storage:
         for order in [earlier, *same_time, later, new_order("guest")]:
             await storage.add_order(order)
-        assert await storage.list_orders("demo", limit=100) == expected
+        listed = await storage.list_orders("demo", limit=100)
+        assert list(map(as_new, listed)) == expected
         for size in (1, 2, 5, 6):
             pages = [page async for page in pages_of(storage, size)]
-            assert [order for page in pages for order in page] == expected
+            assert [order for page in pages for order in page] == listed
             assert all(len(page) == size for page in pages[:-1])
 
 
@@ -95,8 +111,7 @@ async def pages_of(storage: Storage, size: int) -> AsyncIterator[list[Order]]:
 async def test_pages_are_stable_while_orders_arrive(database: Database) -> None:
     old = [new_order(created_at=NOW + timedelta(seconds=number)) for number in range(30)]
     async with database.open() as storage:
-        for order in old:
-            await storage.add_order(order)
+        old = [await add(storage, order) for order in old]
         seen: list[Order] = []
         async for page in pages_of(storage, 4):
             seen += page
@@ -104,16 +119,23 @@ async def test_pages_are_stable_while_orders_arrive(database: Database) -> None:
         assert seen == old[::-1]
 
 
-async def test_cancelling_moves_status_and_version_alone(database: Database) -> None:
-    order = new_order()
+async def test_cancelling_moves_where_an_order_stands_alone(database: Database) -> None:
     async with database.open() as storage:
-        await storage.add_order(order)
-        cancelled = await storage.cancel_order("demo", order.id)
-        assert cancelled == replace(order, status=OrderStatus.CANCELLED, version=2)
+        order = await add(storage)
+        cancelled = await cancel(storage, "demo", order.id)
+        assert cancelled == replace(
+            order,
+            status=OrderStatus.CANCELLED,
+            version=2,
+            cancellation=Cancellation("customer"),
+            last_event="cancelled",
+            changed_at=cancelled.changed_at,
+        )
+        assert cancelled.changed_at is not None
         assert await storage.get_order("demo", order.id) == cancelled
         assert await storage.list_orders("demo", limit=1) == [cancelled]
-        with pytest.raises(OrderNotCancellable):
-            await storage.cancel_order("demo", order.id)
+        with pytest.raises(OrderNotChangeable):
+            await cancel(storage, "demo", order.id)
         assert await storage.get_order("demo", order.id) == cancelled
 
 
@@ -123,10 +145,10 @@ async def test_of_many_cancels_at_once_one_succeeds(database: Database) -> None:
     async with database.open_two() as (one, two):
         await one.add_order(order, limits=once)
         results = await asyncio.gather(
-            *(peer.cancel_order("demo", order.id) for peer in [one, two] * 5),
+            *(cancel(peer, "demo", order.id) for peer in [one, two] * 5),
             return_exceptions=True,
         )
-        assert sum(isinstance(result, OrderNotCancellable) for result in results) == 9
+        assert sum(isinstance(result, OrderNotChangeable) for result in results) == 9
         assert (await one.get_order("demo", order.id)).version == 2
         outcomes = await asyncio.gather(
             *(one.add_order(new_order(coupon_code="ONCE"), limits=once) for _ in range(5)),
@@ -144,7 +166,7 @@ async def test_an_id_is_stored_once(database: Database) -> None:
             return_exceptions=True,
         )
         assert sum(isinstance(result, OrderExists) for result in results) == 2
-        assert await one.list_orders("demo", limit=10) == [order]
+        assert [as_new(one) for one in await one.list_orders("demo", limit=10)] == [order]
         await one.add_order(new_order(coupon_code="SAVE10"), limits=limits)
 
 
@@ -176,19 +198,20 @@ async def test_a_large_batch_stores_all_but_its_last(database: Database) -> None
     good = [new_order(coupon_code=f"CODE {n % 3}") for n in range(150)]
     keys = [new_key(f"key {n}") if n % 2 else None for n in range(150)]
     async with database.open() as storage:
-        await storage.add_order(taken)
-        *stored, refused = await asyncio.gather(
+        taken = await add(storage, taken)
+        results = await asyncio.gather(
             *(storage.add_order(order, key=key) for order, key in zip(good, keys, strict=True)),
             storage.add_order(replace(taken, coupon_code="CODE 0"), key=new_key("last")),
             return_exceptions=True,
         )
-        assert stored == good
-        assert isinstance(refused, OrderExists)
+        assert isinstance(results[-1], OrderExists)
+        stored = [order for order in results if isinstance(order, Order)]
+        assert list(map(as_new, stored)) == good
         listed = await storage.list_orders("demo", limit=200)
-        assert {order.id: order for order in listed} == {one.id: one for one in [taken, *good]}
+        assert {order.id: order for order in listed} == {one.id: one for one in [taken, *stored]}
         for n in range(3):
             assert await storage.get_coupon_uses(f"CODE {n}", "demo") == (50, 50)
-        assert await storage.find_order_by_key("demo", new_key("key 149")) == good[149]
+        assert await storage.find_order_by_key("demo", new_key("key 149")) == stored[149]
         assert await storage.find_order_by_key("demo", new_key("last")) is None
 
 
@@ -200,16 +223,15 @@ async def test_a_cancelled_caller_disturbs_nobody(database: Database) -> None:
         for task in tasks[::3]:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        kept = [order for order, result in zip(orders, results, strict=True) if result == order]
+        kept = [order for order in results if isinstance(order, Order)]
         assert len(kept) >= 20
         stored = {order.id for order in await storage.list_orders("demo", limit=100)}
         assert {order.id for order in kept} <= stored
 
 
 async def test_orders_survive_closing(shared_database: Database) -> None:
-    order = new_order()
     async with shared_database.open() as storage:
-        await storage.add_order(order)
+        order = await add(storage)
     async with shared_database.open() as storage:
         assert await storage.get_order("demo", order.id) == order
 
@@ -220,23 +242,24 @@ async def test_close_finishes_what_runs_and_refuses_the_rest(shared_database: Da
         tasks = [asyncio.create_task(storage.add_order(order)) for order in orders]
         await asyncio.sleep(0)
         await storage.close()
-        assert await asyncio.gather(*tasks) == orders
+        stored = await asyncio.gather(*tasks)
+        assert list(map(as_new, stored)) == orders
         with pytest.raises(StorageUnavailable):
             await storage.add_order(new_order())
         with pytest.raises(StorageUnavailable):
             await storage.get_order("demo", orders[0].id)
         await storage.close()
         await storage.connect()
-        assert await storage.get_order("demo", orders[0].id) == orders[0]
+        assert await storage.get_order("demo", orders[0].id) == stored[0]
 
 
 async def test_whoever_measures_is_told_of_each_commit(shared_database: Database) -> None:
     sizes: list[int] = []
-    results: list[object] = []
+    results: list[Order] = []
 
     @contextmanager
     def around(contexts: Sequence[Context]) -> Iterator[Callable[[Sequence[object]], None]]:
-        yield results.extend
+        yield lambda of: results.extend(one for one in of if isinstance(one, Order))
         sizes.append(len(contexts))
 
     orders = [new_order() for _ in range(25)]
@@ -245,4 +268,4 @@ async def test_whoever_measures_is_told_of_each_commit(shared_database: Database
         await asyncio.gather(*map(storage.add_order, orders))
     assert sum(sizes) == 25
     assert max(sizes) > 1
-    assert results == orders
+    assert list(map(as_new, results)) == orders

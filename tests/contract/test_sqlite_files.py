@@ -28,7 +28,7 @@ async def test_a_file_that_is_not_ours_any_more(sqlite_url: str, ending: str, ho
     path = path_of(sqlite_url, ending)
     async with Database(sqlite_url).open() as storage:
         await storage.add_order(new_order())
-        await storage.get_catalogue_version()
+        await storage.get_versions()
         match how:
             case "removed":
                 path.unlink()
@@ -38,7 +38,7 @@ async def test_a_file_that_is_not_ours_any_more(sqlite_url: str, ending: str, ho
             case _:
                 path.rename(path.with_suffix(".away"))
         with pytest.raises(StorageUnavailable, match=path.name):
-            await storage.get_catalogue_version()
+            await storage.get_versions()
         with pytest.raises(StorageUnavailable):
             await storage.find_obstacle()
 
@@ -52,10 +52,10 @@ async def test_what_others_do_to_the_files_is_fine(sqlite_url: str) -> None:
                 third.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 third.execute("VACUUM")
             third.close()
-            assert await storage.get_catalogue_version() == number + 1
+            assert (await storage.get_versions()).catalogue == number + 1
     for _ in range(2):  # the last to close takes them away
         async with Database(sqlite_url).open() as storage:
-            await storage.get_catalogue_version()
+            await storage.get_versions()
 
 
 async def test_they_are_private(sqlite_url: str) -> None:

@@ -8,6 +8,8 @@ import sys
 
 from migrations import read_migrations
 from orderfood.settings import describe_settings
+from orderfood.shop.lifecycle import CUSTOMER, SHOP, STEPS
+from rig.lifecycle_picture import documented_picture, lifecycle_picture
 from rig.processes import MODULES, ROOT, run
 from rig.settings_table import documented_table, settings_table
 from storage import SCHEMA_VERSION
@@ -36,6 +38,20 @@ BACKENDS = ("sqlite", "postgresql")
 def test_the_readme_documents_every_setting() -> None:
     table = documented_table((ROOT / "README.md").read_text())
     assert table == settings_table(), "python -m rig.settings_table writes it"
+
+
+def test_the_kitchens_page_draws_and_lists_the_steps_that_there_are() -> None:
+    page = (ROOT / "docs/kitchen.md").read_text()
+    assert documented_picture(page) == lifecycle_picture(), (
+        "python -m rig.lifecycle_picture draws it"
+    )
+    rows = re.findall(r"^\| (…|POST [\w/]+)/(\w+) \| ([^|]*) \|", page, re.MULTILINE)
+    listed = {
+        (action, *leads.split(" → "), CUSTOMER if path == "POST /api/order/ID" else SHOP)
+        for path, action, arrows in rows
+        for leads in arrows.split(", ")
+    }
+    assert listed == {(step.action, step.source, step.target, step.by) for step in STEPS}
 
 
 def test_every_program_tells_its_settings_and_its_version() -> None:

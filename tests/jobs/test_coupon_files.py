@@ -20,6 +20,7 @@ import pytest
 
 from rig.processes import PATIENCE
 from storage import open_storage
+from tests.contract.database import cancel, new_order
 from tests.jobs.jobs import (
     SOURCE,
     copy_fixtures,
@@ -268,9 +269,9 @@ async def test_progress_is_logged_and_the_store_is_free_meanwhile(
     entry = json.loads(job.stdout.readline())
     assert (entry["stage"], entry["percent"]) == ("reading", pytest.approx(50, abs=50))
     async with open_storage(loaded) as storage:
-        (sample, *_) = await storage.list_orders("demo", limit=1)
-        await storage.cancel_order("demo", sample.id)
-        assert job.poll() is None, "it was over before the order was cancelled"
+        order = await storage.add_order(new_order())
+        await cancel(storage, order.user_id, order.id)
+        assert job.poll() is None, "it was over before the order was stored and cancelled"
     finished = finish(job)
     assert (finished.returncode, finished.stderr) == (0, "")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import FixtureError, read_fixtures
-from orderfood.api.wire import parse_order
+from orderfood.api.parsing import parse_order
 from orderfood.settings import SettingsError, read_settings
 from rig.processes import command, environment
 from storage.errors import InvalidStorageURL, StorageUnavailable

@@ -38,7 +38,7 @@ async def test_loads_and_says_what_it_did(migrated: str) -> None:
     lines = run_well("load", STORAGE_URL=migrated)
     said = counts(lines)
     assert said["products"] == "10 added, 0 changed, 0 removed, 0 unchanged"
-    assert said["users"] == "2 added, 0 changed, 0 removed, 0 unchanged"
+    assert said["users"] == "3 added, 0 changed, 0 removed, 0 unchanged"
     assert said["coupons"] == "3 added, 0 changed, 0 removed, 0 unchanged"
     assert lines[-1].startswith("loaded in ")
     assert (await read_catalogue(migrated)).catalogue == read_fixtures(PACKAGED).catalogue
@@ -68,7 +68,7 @@ async def test_adds_changes_and_removes(loaded: str, tmp_path: Path) -> None:
     write_entries(folder, "coupons", [])
     said = counts(run_well("load", STORAGE_URL=loaded, FIXTURES_DIR=str(folder)))
     assert said["products"] == "1 added, 1 changed, 1 removed, 8 unchanged"
-    assert said["users"] == "0 added, 0 changed, 0 removed, 2 unchanged"
+    assert said["users"] == "0 added, 0 changed, 0 removed, 3 unchanged"
     assert said["coupons"] == "0 added, 0 changed, 3 removed, 0 unchanged"
     assert (await read_catalogue(loaded)).catalogue == read_fixtures(folder).catalogue
 
@@ -286,9 +286,9 @@ def _more_than_coupon_files(folder: Path) -> None:
 
 GUTTING = [
     (_fewer("products", 4), "6 of 10 products go (5, 6, 7, 8, 9, …)"),
-    (_keyless, "2 of 2 keys go (auditor, demo)"),
-    (_other_keys, "2 of 2 keys go (auditor, demo)"),
-    (_fewer("users", 0), "2 of 2 keys go (auditor, demo)"),
+    (_keyless, "3 of 3 keys go (auditor, demo, kitchen)"),
+    (_other_keys, "3 of 3 keys go (auditor, demo, kitchen)"),
+    (_fewer("users", 0), "3 of 3 keys go (auditor, demo, kitchen)"),
     (_no_coupon_files, "8 of 8 codes of coupon files go"),
     (_codes("HAPPYHRS", "FIFTYOFF", "BIRTHDAY"), "5 of 8 codes of coupon files go"),
     (_more_than_coupon_files, "7 of 11 coupon codes go"),
@@ -299,7 +299,7 @@ GUTTING = [
 
 SOUND = [
     _fewer("products", 5),
-    _fewer("users", 1),
+    _fewer("users", 2),
     _codes("HAPPYHRS", "FIFTYOFF", "BIRTHDAY", "BUYGETON"),
     _cheaper(5, 0.1),
     _cheaper(10, 0.11),

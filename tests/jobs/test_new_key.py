@@ -16,7 +16,8 @@ from fixtures import read_fixtures
 from orderfood.shop.orders import hash_key
 from tests.jobs.jobs import copy_fixtures, read_entries, run_job, run_well, write_entries
 
-BOTH = ("--scope", "create_order", "--scope", "read_order")
+SCOPES = ("create_order", "manage_orders", "read_order")
+ALL = tuple(word for scope in SCOPES for word in ("--scope", scope))
 
 
 def new_key(*arguments: str) -> tuple[str, dict[str, Any]]:
@@ -30,8 +31,8 @@ def new_key(*arguments: str) -> tuple[str, dict[str, Any]]:
 
 def test_the_entry_is_one_that_a_load_takes(tmp_path: Path) -> None:
     folder = copy_fixtures(tmp_path / "fixtures")
-    key, entry = new_key("--user", "demo", *BOTH)
-    assert entry == {"hash": hash_key(key), "scopes": ["create_order", "read_order"]}
+    key, entry = new_key("--user", "demo", *ALL)
+    assert entry == {"hash": hash_key(key), "scopes": list(SCOPES)}
     users = read_entries(folder, "users")
     users[0]["keys"].append(entry)
     write_entries(folder, "users", users)
@@ -53,7 +54,7 @@ def test_a_key_may_expire(written: str, lifetime: timedelta) -> None:
 
 
 def test_every_key_is_new() -> None:
-    assert new_key("--user", "demo", *BOTH) != new_key("--user", "demo", *BOTH)
+    assert new_key("--user", "demo", *ALL) != new_key("--user", "demo", *ALL)
 
 
 @pytest.mark.parametrize(
@@ -61,14 +62,14 @@ def test_every_key_is_new() -> None:
     [
         (),
         ("--user", "demo"),
-        BOTH,
-        ("--user", "", *BOTH),
-        ("--user", "a b", *BOTH),
+        ALL,
+        ("--user", "", *ALL),
+        ("--user", "a b", *ALL),
         ("--user", "demo", "--scope", "admin"),
-        ("--user", "demo", *BOTH, "--expires", "0d"),
-        ("--user", "demo", *BOTH, "--expires", "90"),
-        ("--user", "demo", *BOTH, "--expires", "99999w"),
-        ("--user", "demo", *BOTH, "--expires", "-1d"),
+        ("--user", "demo", *ALL, "--expires", "0d"),
+        ("--user", "demo", *ALL, "--expires", "90"),
+        ("--user", "demo", *ALL, "--expires", "99999w"),
+        ("--user", "demo", *ALL, "--expires", "-1d"),
     ],
 )
 def test_what_makes_no_sense_gives_no_key(arguments: tuple[str, ...]) -> None:
@@ -80,7 +81,7 @@ def test_it_writes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "orders.db"
     run_well("migrate", STORAGE_URL=f"sqlite:///{path}")
     before = path.read_bytes()
-    run_well("new_key", "--user", "demo", *BOTH, STORAGE_URL=f"sqlite:///{path}")
+    run_well("new_key", "--user", "demo", *ALL, STORAGE_URL=f"sqlite:///{path}")
     assert path.read_bytes() == before
     assert [name for name in os.listdir(tmp_path) if name != "orders.db"] == []
     with sqlite3.connect(path) as database:

@@ -18,7 +18,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from rig.processes import ROOT, RunningServer, prepare, serving
 from rig.prometheus import Prometheus, running_prometheus
-from tests.api.client import KEY, connect
+from tests.api.client import KEY, Client, connect
+from tests.observe.test_kitchen_metrics import STAFF, following
 
 PATH = ROOT / "chart/order-food/files/dashboards/orderfood.json"
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
@@ -125,6 +126,11 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
             yield prometheus
 
 
+def cook(client: Client, order: str) -> None:
+    for action in ("accept", "ready"):
+        client.send("POST", f"/api/shop/order/{order}/{action}", None, STAFF)
+
+
 @contextmanager
 def in_use(server: RunningServer) -> Iterator[None]:
     ended = threading.Event()
@@ -136,13 +142,25 @@ def in_use(server: RunningServer) -> Iterator[None]:
                 for product, code in (("1", "SAVE10"), ("2", None), ("99", None)):
                     items = [{"productId": product, "quantity": 1}]
                     body = {"items": items, "couponCode": code}
-                    client.send("POST", "/api/order", body, KEY)
+                    answer = client.send("POST", "/api/order", body, KEY)
+                    if answer.status == 200:
+                        cook(client, answer.json["id"])
 
-    user = threading.Thread(target=use)
+    left = threading.Event()
+
+    def follow() -> None:
+        with following(server, "/api/shop/event", "apikitchen") as stream:
+            while not left.is_set():
+                stream.readline()
+
+    user, follower = threading.Thread(target=use), threading.Thread(target=follow)
     user.start()
+    follower.start()
     try:
         yield
     finally:
+        left.set()
+        follower.join()  # while there still is something to read
         ended.set()
         user.join()
 

@@ -45,7 +45,7 @@ def test_a_migration(jaeger: Jaeger, shared_url: str) -> None:
     spans = jaeger.spans(MIGRATION)
     assert [s.name for s in spans] == [
         "migration.execute", "migration.createTables", "migration.createIndexes",
-        "migration.addOrders",
+        "migration.addOrders", "migration.orderLife",
     ]  # fmt: skip
     execute, *steps = spans
     names = [m.name for m in read_migrations("sqlite")]
@@ -83,7 +83,7 @@ def test_a_load(jaeger: Jaeger, shared_url: str) -> None:
     files, coupons, products, users, orders = (part.tags for part in parts)
     assert files["coupon_files.count"] > 0
     assert (products["products.added"], products["products.unchanged"]) == (10, 0)
-    assert (users["users.added"], orders["orders.added"]) == (2, 3)
+    assert (users["users.added"], orders["orders.added"]) == (3, 3)
     assert coupons["coupons.added"] == 3
     assert {"coupon_codes.added", "coupon_codes.unchanged"} <= coupons.keys()
     assert execute.tags["dataload.catalogue_version"] == 1
@@ -161,7 +161,7 @@ def test_a_job_that_is_stopped_says_so(jaeger: Jaeger) -> None:
 def test_otlp_takes_the_place_of_jaeger(jaeger: Jaeger, shared_url: str) -> None:
     settings = {"STORAGE_URL": shared_url, "OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.otlp_endpoint}
     assert run(MIGRATION, **settings, JAEGER_ENDPOINT="http://127.0.0.1:1/").returncode == 0
-    assert len(jaeger.spans(MIGRATION)) == 4
+    assert len(jaeger.spans(MIGRATION)) == 5
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_every_other_storage_call(shared_jaeger: Jaeger, client: Client) -> None
     requests = {
         "list_orders": ("GET", "/api/order"),
         "get_order": ("GET", f"/api/order/{order}"),
-        "cancel_order": ("POST", f"/api/order/{order}/cancel"),
+        "change_order": ("POST", f"/api/order/{order}/cancel"),
         "get_schema_version": ("GET", "/ready"),
     }
     for operation, (method, path) in requests.items():

@@ -1,14 +1,16 @@
-"""Expired keys are deleted beside the orders, not before them."""
+"""What has expired is cleaned up beside the orders, not before them."""
 
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from orderfood.background import delete_expired_keys
+from orderfood.background import clean_up, clean_ups
+from orderfood.settings import read_settings
 
 
 class Clock:
@@ -27,7 +29,7 @@ class Clock:
 
 
 class Storage:
-    """Has so many expired keys, and takes so long for each."""
+    """Has so much to clean up, and takes so long for each."""
 
     def __init__(self, clock: Clock, keys: int, seconds: float) -> None:
         self.clock, self.keys, self.seconds = clock, keys, seconds
@@ -44,14 +46,27 @@ class Storage:
         self.batches.append(deleted)
         return deleted
 
+    async def blank_personal_data(self, before: datetime, limit: int) -> int:
+        assert datetime.now(UTC) - before > timedelta(days=29)
+        return await self.delete_expired_keys(limit)
 
+    delete_events = blank_personal_data
+
+
+@pytest.mark.parametrize("name", ["expired keys", "personal data", "old events"])
 @pytest.mark.parametrize("seconds", [0.00001, 0.0001, 0.001])
 async def test_small_portions_and_long_pauses(
-    monkeypatch: pytest.MonkeyPatch, seconds: float
+    monkeypatch: pytest.MonkeyPatch, seconds: float, name: str
 ) -> None:
     clock = Clock(monkeypatch)
     storage: Any = Storage(clock, 100_000, seconds)
     with pytest.raises(asyncio.CancelledError):
-        await delete_expired_keys(storage)
+        await clean_up(clean_ups(storage, read_settings({}))[name])
     assert max(storage.batches) <= 25
     assert storage.worked <= 0.06 * clock.slept
+
+
+def test_nought_days_keep_for_ever() -> None:
+    storage: Any = None
+    settings = read_settings({"PERSONAL_DATA_DAYS": "0", "EVENT_DAYS": "0"})
+    assert list(clean_ups(storage, settings)) == ["expired keys"]

@@ -39,11 +39,12 @@ def test_the_packaged_menu() -> None:
 
 
 def test_the_packaged_users_are_known_by_the_hash_of_their_key() -> None:
-    auditor, demo = read_fixtures(PACKAGED).catalogue.users
+    auditor, demo, kitchen = read_fixtures(PACKAGED).catalogue.users
     digest = sha256(b"apitest").hexdigest()
     both = frozenset({"create_order", "read_order"})
     assert demo.keys == (ApiKey(f"sha256:{digest}", both),)
     assert [key.scopes for key in auditor.keys] == [frozenset({"read_order"})]
+    assert [key.scopes for key in kitchen.keys] == [frozenset({"manage_orders"})]
     assert "apitest" not in (PACKAGED / "users.json").read_text()
 
 

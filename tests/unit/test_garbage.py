@@ -21,7 +21,7 @@ from orderfood.server.listener import HttpToolsServer
 from orderfood.settings import read_settings
 from orderfood.shop.catalogue import CatalogueCache
 from orderfood.shop.orders import Shop
-from storage.memory import MemoryStorage
+from storage.memory.storage import MemoryStorage
 
 BODY = b'{"items": [{"productId": "1", "quantity": 2}]}'
 HEAD = b"Host: shop\r\napi_key: apitest\r\n"

@@ -17,7 +17,8 @@ from orderfood.settings import read_settings
 from orderfood.shop.catalogue import CatalogueCache
 from orderfood.shop.observer import AnsweredRequest, Observer
 from orderfood.shop.orders import Shop
-from storage.memory import MemoryStorage
+from storage.memory.storage import MemoryStorage
+from storage.records import Versions
 from tests.unit.test_garbage import BODY, Sink, post
 
 
@@ -28,9 +29,9 @@ class SlowStorage(MemoryStorage):
         super().__init__("memory://")
         self.open = asyncio.Event()
 
-    async def get_catalogue_version(self) -> int:
+    async def get_versions(self) -> Versions:
         await self.open.wait()
-        return await super().get_catalogue_version()
+        return await super().get_versions()
 
 
 class Ends(Observer):

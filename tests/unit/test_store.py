@@ -51,12 +51,12 @@ async def test_a_menu_is_loaded_whole_or_only_looked_at() -> None:
     settings = read_settings({"STORAGE_URL": "memory://"})
     fixtures = read_fixtures(settings.fixtures_dir)
     async with open_storage("memory://") as storage:
-        before = await storage.get_catalogue_version()
+        before = (await storage.get_versions()).catalogue
         report = await load_menu(storage, fixtures, settings, dry_run=True)
         assert report.changes["products"].added == len(fixtures.catalogue.products)
-        assert await storage.get_catalogue_version() == before
+        assert (await storage.get_versions()).catalogue == before
         report = await load_menu(storage, fixtures, settings)
-        assert await storage.get_catalogue_version() == report.version != before
+        assert (await storage.get_versions()).catalogue == report.version != before
 
 
 def test_a_migration_starts_without_what_reads_fixtures() -> None:

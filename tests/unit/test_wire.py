@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderfood.api.wire import encode_json, money, parse_basket, parse_order
+from orderfood.api.parsing import parse_basket, parse_order
+from orderfood.api.wire import encode_json, money
 from orderfood.shop.pricing import Basket, Item
 from orderfood.shop.refusals import InvalidRequest, Refusal, Unprocessable
 

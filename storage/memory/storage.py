@@ -7,8 +7,6 @@ makes it atomic.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, insort
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,27 +14,31 @@ from uuid import UUID
 
 from storage.base import MIGRATION_TIMEOUT, SCHEMA_VERSION, Approve, Storage, Watch
 from storage.catalogue_load import compare, fold_ascii, losses, normalized, unapproved, unwatched
-from storage.errors import (
-    InvalidStorageURL,
-    OrderExists,
-    OrderNotCancellable,
-    OrderNotFound,
-)
-from storage.order_rules import NO_LIMITS, as_placed, check_fingerprint, check_uses
+from storage.errors import InvalidStorageURL
+from storage.memory.orders import Orders
+from storage.order_rules import NO_LIMITS, NewOrder
 from storage.records import (
+    Actor,
     AppliedMigration,
     Catalogue,
     Change,
     Coupon,
     CouponLimits,
     Cursor,
+    EventPage,
     FoundCoupon,
     IdempotencyKey,
     LoadReport,
     Migration,
+    OpenOrders,
     Order,
-    OrderStatus,
+    OrderChange,
+    OrderEvent,
+    Pause,
+    ShopOrders,
+    ShopState,
     VersionedCatalogue,
+    Versions,
 )
 
 
@@ -52,12 +54,8 @@ class MemoryStorage(Storage):
         self._codes: tuple[str, ...] = ()
         self._coupons: dict[str, Coupon] = {}
         self._spellings: dict[str, str] = {}
-        self._orders: dict[UUID, Order] = {}
-        self._orders_by_user: dict[str, list[tuple[datetime, UUID]]] = defaultdict(list)
-        self._keys: dict[tuple[str, str], tuple[IdempotencyKey, UUID]] = {}
-        self._uses: Counter[str] = Counter()
-        self._uses_by_user: Counter[tuple[str, str]] = Counter()
-        self._counted: set[UUID] = set()
+        self._orders = Orders()
+        self._shop = ShopState()
         self._notice = asyncio.Event()
 
     async def connect(self) -> None:
@@ -77,8 +75,8 @@ class MemoryStorage(Storage):
     async def get_schema_version(self) -> int:
         return SCHEMA_VERSION
 
-    async def get_catalogue_version(self) -> int:
-        return self._stored.version
+    async def get_versions(self) -> Versions:
+        return Versions(self._stored.version, self._shop.version)
 
     async def read_catalogue(self, *, coupons: bool = True) -> VersionedCatalogue:
         if coupons:
@@ -91,7 +89,7 @@ class MemoryStorage(Storage):
         return FoundCoupon(version, coupon, None if coupon else self._spellings.get(folded))
 
     async def get_coupon_uses(self, code: str, user_id: str) -> tuple[int, int]:
-        return self._uses[code], self._uses_by_user[code, user_id]
+        return self._orders.coupon_uses(code, user_id)
 
     async def replace_catalogue(
         self,
@@ -121,7 +119,7 @@ class MemoryStorage(Storage):
             watch(part, {part: changes[part]})
         watch("orders", None)
         for order in () if dry_run else missing:
-            self._insert(order)
+            self._orders.insert(order)
         watch("orders", {"orders": changes["orders"]})
         return LoadReport(self._stored.version, changes)
 
@@ -136,6 +134,25 @@ class MemoryStorage(Storage):
         await self._notice.wait()
         self._notice.clear()
 
+    async def read_shop_state(self) -> ShopState:
+        return self._shop
+
+    async def set_sold_out(self, product_id: int, until: datetime | None) -> None:
+        self._say(replace(self._shop, sold_out={**self._shop.sold_out, product_id: until}))
+
+    async def set_available(self, product_id: int) -> None:
+        left = {id_: until for id_, until in self._shop.sold_out.items() if id_ != product_id}
+        self._say(replace(self._shop, sold_out=left))
+
+    async def set_pause(self, pause: Pause | None) -> None:
+        self._say(replace(self._shop, pause=pause))
+
+    def _say(self, state: ShopState) -> None:
+        if state == self._shop:
+            return
+        self._shop = replace(state, version=self._shop.version + 1)
+        self._notice.set()
+
     async def add_order(
         self,
         order: Order,
@@ -143,67 +160,66 @@ class MemoryStorage(Storage):
         key: IdempotencyKey | None = None,
         limits: CouponLimits | None = None,
     ) -> Order:
-        if key and (first := await self.find_order_by_key(order.user_id, key)):
-            return first
-        if order.coupon_code is not None:
-            uses = await self.get_coupon_uses(order.coupon_code, order.user_id)
-            check_uses(order.coupon_code, limits or NO_LIMITS, *uses)
-        self._insert(order)
-        if order.coupon_code is not None:
-            self._counted.add(order.id)
-            self._count(order, order.coupon_code, 1)
-        if key:
-            self._keys[order.user_id, key.key] = (key, order.id)
-        return order
-
-    def _insert(self, order: Order) -> None:
-        if order.id in self._orders:
-            raise OrderExists(f"an order {order.id} is stored already")
-        self._orders[order.id] = order
-        insort(self._orders_by_user[order.user_id], (order.created_at, order.id))
-
-    def _count(self, order: Order, code: str, uses: int) -> None:
-        self._uses[code] += uses
-        self._uses_by_user[code, order.user_id] += uses
+        return self._orders.add(NewOrder(order, key, limits or NO_LIMITS))
 
     async def find_order_by_key(self, user_id: str, key: IdempotencyKey) -> Order | None:
-        stored, order_id = self._keys.get((user_id, key.key), (None, None))
-        if stored is None or order_id is None or stored.expires_at <= datetime.now(UTC):
-            return None
-        check_fingerprint(key, stored.fingerprint)
-        return as_placed(self._orders[order_id])
+        return self._orders.find_by_key(user_id, key)
 
     async def get_order(self, user_id: str, order_id: UUID) -> Order:
-        order = self._orders.get(order_id)
-        if order is None or order.user_id != user_id:
-            raise OrderNotFound(f"the user has no order {order_id}")
-        return order
+        return self._orders.find(order_id, user_id)
 
     async def list_orders(
         self, user_id: str, *, limit: int, after: Cursor | None = None
     ) -> list[Order]:
-        oldest_first = self._orders_by_user.get(user_id, [])
-        end = bisect_left(oldest_first, (after.created_at, after.id)) if after else None
-        page = oldest_first[:end][: -limit - 1 : -1] if limit else []
-        return [self._orders[order_id] for _, order_id in page]
+        return self._orders.page_of_user(user_id, limit, after)
 
-    async def cancel_order(self, user_id: str, order_id: UUID) -> Order:
-        order = await self.get_order(user_id, order_id)
-        if order.status is not OrderStatus.PLACED:
-            raise OrderNotCancellable(f"the order {order_id} is cancelled already")
-        cancelled = replace(order, status=OrderStatus.CANCELLED, version=order.version + 1)
-        self._orders[order_id] = cancelled
-        if order_id in self._counted and order.coupon_code is not None:
-            self._counted.remove(order_id)
-            self._count(order, order.coupon_code, -1)
-        return cancelled
+    async def change_order(
+        self,
+        order_id: UUID,
+        change: OrderChange,
+        by: Actor,
+        at: datetime,
+        *,
+        expected_version: int | None = None,
+        user_id: str | None = None,
+    ) -> tuple[Order, bool]:
+        order = self._orders.find(order_id, user_id)
+        return self._orders.change(order, change, by, at, expected_version)
+
+    async def blank_personal_data(self, before: datetime, limit: int) -> int:
+        return self._orders.blank_personal_data(before, limit)
+
+    async def list_shop_orders(
+        self,
+        statuses: Sequence[str],
+        *,
+        oldest_first: bool,
+        limit: int,
+        after: Cursor | None = None,
+    ) -> ShopOrders:
+        return self._orders.page_of_shop(statuses, oldest_first, limit, after)
+
+    async def get_order_history(self, order_id: UUID) -> tuple[Order, tuple[OrderEvent, ...]]:
+        return self._orders.find(order_id), self._orders.log.of(order_id)
+
+    async def count_open_orders(self) -> OpenOrders:
+        return self._orders.count_open()
+
+    async def read_events(
+        self,
+        after: int | None,
+        limit: int,
+        *,
+        user_id: str | None = None,
+        order_id: UUID | None = None,
+    ) -> EventPage:
+        return self._orders.log.page(after, limit, user_id, order_id)
+
+    async def delete_events(self, before: datetime, limit: int) -> int:
+        return self._orders.log.delete(before, limit)
 
     async def delete_expired_keys(self, limit: int = 1000) -> int:
-        now = datetime.now(UTC)
-        expired = [name for name, (key, _) in self._keys.items() if key.expires_at <= now][:limit]
-        for name in expired:
-            del self._keys[name]
-        return len(expired)
+        return self._orders.delete_expired_keys(limit)
 
 
 def _code_change(old: tuple[str, ...], new: tuple[str, ...]) -> Change:

@@ -1,0 +1,1 @@
+"""A storage in this process's memory."""
