@@ -1,15 +1,17 @@
-"""Orders and reads that go on while the cluster is worked on. Bounded: six clients, each with a
-pause after every request."""
+"""Orders and reads that go on while the cluster is worked on, and somebody who follows them.
+Bounded: six clients, each with a pause after every request, and one stream."""
 
 from __future__ import annotations
 
 import http.client
+import json
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.api.client import KEY, Answer, Client
 
@@ -17,6 +19,11 @@ PAUSE = 0.1
 """Seconds between two requests of one client."""
 
 BASKET = {"items": [{"productId": "1", "quantity": 2}, {"productId": "3", "quantity": 1}]}
+
+KITCHEN = {"api_key": "apikitchen"}
+
+SILENCE = 40.0
+"""Seconds without a beat after which a stream counts as dead."""
 
 Ask = Callable[[Client], Answer]
 
@@ -42,6 +49,9 @@ class Stream:
     orders: dict[str, Any] = field(default_factory=dict)
     """Every order that was acknowledged, as it was answered."""
 
+    followed: list[tuple[int, str]] = field(default_factory=list)
+    """Of every event that came by the feed its number and its order; a reset is (0, "")."""
+
     _ending: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -52,6 +62,8 @@ class Stream:
             for kind, ask in kinds.items()
             for _ in range(2)
         ]
+        following = threading.Thread(target=self._follow, args=(self._position(),), daemon=True)
+        self._threads.append(following)
         for thread in self._threads:
             thread.start()
         return self
@@ -74,6 +86,52 @@ class Stream:
                 client = Client(self.url)
             time.sleep(PAUSE)
         client.close()
+
+    def _position(self) -> str:
+        """Where the event log ends before the first order."""
+        client = Client(self.url)
+        answer = client.get("/api/shop/order?limit=1", **KITCHEN)
+        client.close()
+        return str(answer.json["position"])
+
+    def _follow(self, last: str) -> None:
+        """As a tablet does: behind the last id whenever the stream has ended."""
+        while not self._ending.is_set():
+            try:
+                last = self._follow_once(last)
+            except (OSError, http.client.HTTPException):
+                time.sleep(PAUSE)
+
+    def _follow_once(self, last: str) -> str:
+        address = urlsplit(self.url)
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, SILENCE)
+        headers = {**KITCHEN, "Last-Event-ID": last}
+        try:
+            connection.request("GET", "/api/shop/event", headers=headers)
+            answer = connection.getresponse()
+            event: dict[str, str] = {}
+            while not self._ending.is_set() and (line := answer.readline()):
+                name, _, value = line.decode().rstrip("\n").partition(": ")
+                event[name] = value
+                if not name:
+                    last = self._note(event, last)
+                    event = {}
+        except (OSError, http.client.HTTPException):
+            pass  # a pod that is killed ends nothing properly
+        finally:
+            connection.close()
+        return last
+
+    def _note(self, event: dict[str, str], last: str) -> str:
+        if event.get("event") == "order":
+            self.followed.append((int(event["id"]), json.loads(event["data"])["order"]["id"]))
+        elif event.get("event") == "reset":
+            self.followed.append((0, ""))
+        return event.get("id", last)
+
+    def unseen_orders(self) -> set[str]:
+        """Which acknowledged orders have not come by the feed."""
+        return set(self.orders) - {order for _, order in self.followed}
 
     def _menu(self, client: Client) -> Answer:
         return client.get("/api/product/1")

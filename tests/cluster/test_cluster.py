@@ -138,6 +138,9 @@ def assert_nobody_noticed(stream: Stream, since: float) -> None:
     assert not failed, failed[:5]
     assert stream.orders
     assert stream.lost_orders() == []
+    wait_until("all orders have come by the feed", lambda: not stream.unseen_orders())
+    numbers = [number for number, _ in stream.followed]
+    assert numbers == sorted(set(numbers)), "an event came twice, late, or was missing"
 
 
 def menu_at(price: float) -> str:
