@@ -60,6 +60,8 @@ fuzz: $(VENV)/test
 bench: $(VENV)/test
 	$(BIN)/python -m benchmarks.bench $(OPTIONS)
 	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.event_log
+	$(BIN)/python -m benchmarks.feed
 
 # ten minutes of mixed load: no error, flat memory
 soak: $(VENV)/test
