@@ -1,10 +1,10 @@
 """What following costs: from an order to the sockets of many streams.
 
-    python -m benchmarks.feed [--streams N] [--rate N] [--seconds N] [--own] [--url URL]
+    python -m benchmarks.feed [--rate N] [--seconds N]
 
-One order-food, orders at a fixed rate, and streams that follow everything (with --own: each user's
-own orders alone). A lag is the time from an event's own time until a client has it; of several that
-come at once the oldest counts. All of it shares one machine.
+Orders at a fixed rate, and streams that follow everything, or each one user's own orders: of one
+process on SQLite, and of a second replica on Postgres. A lag is the time from an event's own time
+until a client has it; of several that come at once the oldest counts. All shares one machine.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.menu import FIXTURES
 from benchmarks.processes import cpu_seconds, resident_memory
+from rig.pgbouncer import pgbouncer_before, through
+from rig.postgres import open_server
 from rig.processes import RunningServer, prepare, serving
 
 STREAMS_OF_A_USER = 6
@@ -160,11 +163,32 @@ def p(values: list[float], percent: int) -> float:
 # --- the measurement ---
 
 
-def measure(server: RunningServer, options: argparse.Namespace, users: int) -> None:
-    port, pid = server.port, server.process.pid
-    alone = order_for(port, options.rate, options.seconds, users)
+class Row(NamedTuple):
+    """What is measured: who follows what, and where."""
+
+    name: str
+    streams: int
+    path: str = "/api/shop/event"
+
+
+ONE_PROCESS = (
+    Row("everything", 1000),
+    Row("own orders", 1000, "/api/event"),
+)
+TWO_REPLICAS = Row("over two replicas on Postgres", 100)
+BEHIND_A_POOLER = Row("the same behind PgBouncer", 100)
+
+HEAD = """\
+| streams | order to socket, p50 and p99 ms | beyond idle, MiB | orders alone, p99 ms | beside, p99 ms | CPU |
+| --- | --- | --- | --- | --- | --- |"""  # noqa: E501
+
+
+def measure(
+    row: Row, ordering: RunningServer, followed: RunningServer, options: argparse.Namespace
+) -> None:
+    pid, users = followed.process.pid, row.streams // STREAMS_OF_A_USER + 1
+    alone = order_for(ordering.port, options.rate, options.seconds, users)
     idle, highest = resident_memory(pid), 0
-    path = "/api/event" if options.own else "/api/shop/event"
     ended = threading.Event()
 
     def watch() -> None:
@@ -172,34 +196,58 @@ def measure(server: RunningServer, options: argparse.Namespace, users: int) -> N
         while not ended.wait(0.1):
             highest = max(highest, resident_memory(pid))
 
-    with followers(port, path, options.streams) as process:
+    with followers(followed.port, row.path, row.streams) as process:
         watching = threading.Thread(target=watch)
         watching.start()
         cpu, began = cpu_seconds(pid), time.time()
-        beside = order_for(port, options.rate, options.seconds, users)
+        beside = order_for(ordering.port, options.rate, options.seconds, users)
         cpu = (cpu_seconds(pid) - cpu) / (time.time() - began)
         out, _ = process.communicate("\n")
         ended.set()
         watching.join()
     lags = [lag for at, lag in json.loads(out) if at > began + WARM_SECONDS]
-    print(f"| streams | {options.streams}, {'own orders' if options.own else 'everything'} |")
-    print("| --- | --- |")
-    print(f"| orders/s | {options.rate} |")
-    print(f"| from order to socket, p50 | {p(lags, 50):.1f} ms |")
-    print(f"| from order to socket, p99 | {p(lags, 99):.1f} ms |")
-    print(f"| memory beyond idle | {(highest - idle) / 2**20:.0f} MiB |")
-    print(f"| orders alone, p50, p99 | {p(alone, 50):.1f}, {p(alone, 99):.1f} ms |")
-    print(f"| orders beside, p50, p99 | {p(beside, 50):.1f}, {p(beside, 99):.1f} ms |")
-    print(f"| processor of the service | {100 * cpu:.0f} % of one |")
+    cells = [
+        f"{row.streams}, {row.name}",
+        f"{p(lags, 50):.0f}, {p(lags, 99):.0f}",
+        f"{(highest - idle) / 2**20:.0f}",
+        f"{p(alone, 99):.1f}",
+        f"{p(beside, 99):.1f}",
+        f"{100 * cpu:.0f} %",
+    ]
+    print(f"| {' | '.join(cells)} |", flush=True)
+
+
+@contextmanager
+def served(url: str, folder: Path) -> Iterator[RunningServer]:
+    with serving(url, FIXTURES_DIR=folder, LOG_LEVEL="warning") as server:
+        yield server
+
+
+def measure_all(folder: Path, options: argparse.Namespace) -> None:
+    print(HEAD, flush=True)
+    for number, row in enumerate(ONE_PROCESS):
+        url = f"sqlite:///{folder}/{number}.db"
+        prepare(url, FIXTURES_DIR=folder)
+        with served(url, folder) as server:
+            measure(row, server, server, options)
+    postgres = open_server()
+    try:
+        url = postgres.create_database()
+        prepare(url, FIXTURES_DIR=folder)
+        with served(url, folder) as one, served(url, folder) as two:
+            measure(TWO_REPLICAS, one, two, options)
+        with pgbouncer_before(postgres.url) as port:
+            pooled = through(port, url)
+            with served(pooled, folder) as one, served(pooled, folder) as two:
+                measure(BEHIND_A_POOLER, one, two, options)
+    finally:
+        postgres.close()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--rate", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=12.0)
-    parser.add_argument("--own", action="store_true", help="each follows one user's orders alone")
-    parser.add_argument("--url", help="the storage's; a new SQLite file if absent")
     parser.add_argument("--follow", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.follow:
@@ -207,15 +255,11 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="orderfood-bench-") as name:
         folder = Path(name)
-        users = options.streams // STREAMS_OF_A_USER + 1
         for file in FIXTURES.glob("*.json"):
             (folder / file.name).write_bytes(file.read_bytes())
         (folder / "orders.json").write_text("[]")
-        write_users(folder, users)
-        url = options.url or f"sqlite:///{folder}/bench.db"
-        prepare(url, FIXTURES_DIR=folder)
-        with serving(url, FIXTURES_DIR=folder, LOG_LEVEL="warning") as server:
-            measure(server, options, users)
+        write_users(folder, max(row.streams for row in ONE_PROCESS) // STREAMS_OF_A_USER + 1)
+        measure_all(folder, options)
 
 
 if __name__ == "__main__":
