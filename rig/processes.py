@@ -78,6 +78,8 @@ class RunningServer:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
+            if not line.endswith("\n"):
+                break  # it was killed while it wrote
             entry = json.loads(line)
             self.lines.append(entry)
             self._fresh.put(entry)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import urllib.request
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -54,8 +56,10 @@ def page(browser: Browser, server: RunningServer) -> Iterator[Page]:
     assert hosts <= {urlsplit(server.url).netloc, ""}
 
 
-def test_it_shows_every_operation(page: Page) -> None:
-    expect(page.locator(".opblock")).to_have_count(12)
+def test_it_shows_every_operation(page: Page, server: RunningServer) -> None:
+    with urllib.request.urlopen(f"{server.url}/openapi.json") as answer:
+        paths = json.load(answer)["paths"]
+    expect(page.locator(".opblock")).to_have_count(sum(map(len, paths.values())))
 
 
 def test_an_order_can_be_tried_on_it(page: Page) -> None:
