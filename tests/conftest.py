@@ -39,6 +39,11 @@ AGAIN = bool(os.environ.get("ORDERFOOD_TEST_AGAIN"))
 collect_ignore = list(SAME_EVERYWHERE) if AGAIN else []
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: much of what tests do is waiting for other processes."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_report_header() -> str | None:
     """What is left out."""
     if not collect_ignore:
