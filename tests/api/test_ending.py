@@ -67,7 +67,7 @@ def test_signals_that_mean_nothing_do_nothing(fresh_database: str, workers: int)
 
 
 def has_begun(pid: str) -> bool:
-    """Whether it is past its imports: what is not there yet serves nobody, and may be killed. Before
+    """Whether it is past its imports: what is not there yet serves nobody, and may be killed. Until
     it is a program of its own it ignores what its parent does."""
     if b"--worker" not in Path(f"/proc/{pid}/cmdline").read_bytes():
         return False
