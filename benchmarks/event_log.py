@@ -1,6 +1,6 @@
 """What the log of events costs a service that stores orders: orders/s with it and without.
 
-    python -m benchmarks.event_log [--seconds N] [--rounds N]
+    python -m benchmarks.event_log [--processes N ...] [--seconds N] [--rounds N]
 
 One real Postgres with fsync on, and order-food on two databases of it in turns, as one process and
 as four. Without is the same schema, but that add_orders writes no event and deals no number and no
@@ -25,8 +25,6 @@ from benchmarks.measure import Sample, measure
 from benchmarks.services import Service, Stage, open_stage, order_food_on, storage_url
 from rig.processes import prepare
 
-PROCESSES = (1, 4)
-
 
 async def take_log_out(url: str) -> None:
     connection = await asyncpg.connect(url)
@@ -49,13 +47,13 @@ def start(stage: Stage, log: bool, processes: int) -> Service:
     return order_food_on(stage, name, url, WORKERS=processes)
 
 
-def run(stage: Stage, seconds: float, rounds: int) -> None:
-    for processes in PROCESSES:
+def run(stage: Stage, options: argparse.Namespace) -> None:
+    for processes in options.processes:
         services = {log: start(stage, log, processes) for log in (False, True)}
         samples: dict[bool, list[Sample]] = {False: [], True: []}
-        for number in range(rounds):
+        for number in range(options.rounds):
             for log in (False, True) if number % 2 else (True, False):
-                samples[log].append(measure(stage, services[log], "new", seconds))
+                samples[log].append(measure(stage, services[log], "new", options.seconds))
                 rate = samples[log][-1].load.per_second
                 print(f"{services[log].name}: {rate:,.0f} orders/s", file=sys.stderr, flush=True)
         print(row(processes, samples[False], samples[True]), flush=True)
@@ -79,6 +77,7 @@ HEAD = """\
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=8)
     options = parser.parse_args()
@@ -87,7 +86,7 @@ def main() -> None:
         open_stage(Path(folder), postgres=True) as stage,
     ):
         print(HEAD)
-        run(stage, options.seconds, options.rounds)
+        run(stage, options)
 
 
 if __name__ == "__main__":
