@@ -6,17 +6,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tornado.web import Application, RequestHandler
 
-from rig.postgres import free_port
+from rig.postgres import free_port, wait_for_port
 from rig.processes import ROOT
 
 CONFIG = """
@@ -48,23 +46,11 @@ def collector(folder: Path) -> Iterator[str]:
     with (folder / "collector.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
     try:
-        wait_for_port(port)
+        wait_for_port(port, process)
         yield f"http://127.0.0.1:{port}/api/traces"
     finally:
         process.kill()
         process.wait()
-
-
-def wait_for_port(port: int, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
 
 
 class SpansHandler(RequestHandler):

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rig.pgbouncer import wait_for_port
-from rig.postgres import START_SECONDS, free_port
+from rig.postgres import START_SECONDS, free_port, wait_for_port
 
 CONFIGURATION = """
 daemon off;

@@ -4,16 +4,14 @@ each transaction, and three server connections are shared by everybody."""
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from rig.postgres import START_SECONDS, free_port, unprivileged_user
+from rig.postgres import START_SECONDS, free_port, unprivileged_user, wait_for_port
 
 CONFIGURATION = """
 [databases]
@@ -55,19 +53,6 @@ def pgbouncer_before(url: str) -> Iterator[int]:
         process.terminate()
         process.wait(START_SECONDS)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            assert process.poll() is None, "it has ended"
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        else:
-            return
 
 
 def through(port: int, url: str) -> str:

@@ -255,6 +255,20 @@ def free_port() -> int:
         return port
 
 
+def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Returns when something listens there, which ``process`` does if it does not end."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert process.poll() is None, "it has ended"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        else:
+            return
+
+
 def open_server() -> NamedServer:
     """The server to test with. Raises NoPostgres with the reason."""
     url = os.environ.get(URL_VARIABLE)
