@@ -52,8 +52,9 @@ def new_context(settings: Settings, inner: Storage) -> Context:
         refused_keys=refused_keys(settings.environment),
         feed=feed,
     )
-    context = Context(shop, settings, limiter, guesses, observer, metrics, storage.order_health)
-    context.feed = feed
+    context = Context(
+        shop, settings, limiter, guesses, observer, metrics, storage.order_health, feed=feed
+    )
     context.traffic.leaving.append(feed.end_all)
     return context
 

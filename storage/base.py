@@ -150,7 +150,7 @@ class EventLogStorage(abc.ABC):
         """At most ``limit`` events whose numbers are greater than ``after`` (None: none, only where
         the log ends), of all orders, of one user's or of one order. It looks through a bounded part
         of the log: the page's position says how far, and may be beyond its last event. Whether
-        ``after`` is within what is kept (``first`` - 1 to ``last``) is for the caller to see."""
+        the log follows ``after`` (EventPage.follows) is for the caller to see."""
 
     async def number_events(self) -> int:
         """Numbers the events that wait for it and returns how many, on a backend that numbers them
@@ -308,8 +308,8 @@ class Storage(ShopStateStorage, OrderLifeStorage, EventLogStorage):
         Returns the order with its number, or the first order under ``key`` as it was when it was
         placed (status placed, version 1, no ready_at). Of two at once under one key one stores and
         both get it. An expired key is as good as none. An order with a coupon always counts one use
-        of it for its user, under
-        the code's spelling in the order; ``limits`` refuse a use too many.
+        of it for its user, under the code's spelling in the order; ``limits`` refuse a use too
+        many.
 
         Raises CouponUsedUp, IdempotencyConflict, OrderExists, ValueRejected, StorageBusy,
         StorageUnavailable.

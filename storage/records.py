@@ -197,6 +197,10 @@ class EventPage:
     last: int
     """The greatest number that was given; 0 before the first."""
 
+    def follows(self, position: int) -> bool:
+        """Whether all events behind a position are kept, and the log was ever there."""
+        return self.first - 1 <= position <= self.last
+
 
 @dataclass(frozen=True, slots=True)
 class ShopOrders:

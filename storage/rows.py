@@ -67,7 +67,8 @@ JOINED_EVENT_COLUMNS = f"e.seq, {_of('e', EVENT_COLUMNS)}, {JOINED_COLUMNS}"
 """An event beside its order and one of the lines: also over order_events AS e."""
 
 _ORDER_WIDTH = ORDER_COLUMNS.count(",") + 1
-_EVENT_WIDTH = EVENT_COLUMNS.count(",") + 2
+EVENT_WIDTH = EVENT_COLUMNS.count(",") + 2
+"""Of those columns how many are the event's: its number and EVENT_COLUMNS."""
 
 COUPON_COLUMNS = (
     "code, kind, value, min_subtotal, min_items, max_discount, valid_from, valid_until,"
@@ -159,8 +160,8 @@ def read_events(
     events = []
     for _, group in groupby(rows, key=lambda row: row[0]):
         beside = list(group)
-        order = _read_order([row[_EVENT_WIDTH:] for row in beside], to_uuid, to_time)
-        events.append(_read_event(beside[0][:_EVENT_WIDTH], order, to_time))
+        order = _read_order([row[EVENT_WIDTH:] for row in beside], to_uuid, to_time)
+        events.append(_read_event(beside[0][:EVENT_WIDTH], order, to_time))
     return events
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import partial
 
-from orderfood.api.answers import JSON_HEADERS, Answer
+from orderfood.api.answers import Answer
 from orderfood.api.media import prefers_json
 from orderfood.api.orders import only_value
 from orderfood.api.request import Request
@@ -14,6 +14,7 @@ from orderfood.server.bodies import Headers
 from orderfood.shop import orders as shop_orders
 from orderfood.shop.followers import Follower
 from orderfood.shop.orders import MANAGE_ORDERS, READ_ORDER
+from orderfood.shop.pricing import MAX_INT64
 from orderfood.shop.refusals import FieldError, InvalidRequest
 from orderfood.shop.ring import Audience
 from storage.errors import OrderNotFound
@@ -25,9 +26,6 @@ PAGE_BYTES = 1024 * 1024
 
 PORTION = 25
 """Events that are read for a page at once; others get their turn in between."""
-
-LARGEST = 2**63 - 1
-"""The greatest number of an event that there can be."""
 
 STREAM_HEADERS = Headers(
     (
@@ -94,7 +92,7 @@ def _parse_after(request: Request) -> int | None:
 
 
 def _parse_number(name: str, text: str) -> int:
-    if re.fullmatch("[0-9]{1,19}", text) and int(text) <= LARGEST:
+    if re.fullmatch("[0-9]{1,19}", text) and int(text) <= MAX_INT64:
         return int(text)
     error = FieldError(name, "must be the number of an event, in plain digits")
     raise InvalidRequest("query", f"{name} is not valid", (error,))
@@ -120,20 +118,17 @@ async def _page(request: Request, audience: Audience, after: int | None) -> Answ
     user_id, order_id = audience
     read = partial(request.shop.storage.read_events, user_id=user_id, order_id=order_id)
     page = await read(after, PORTION)
-    if after is not None and not page.first - 1 <= after <= page.last:
+    if after is not None and not page.follows(after):
         return Answer(b'{"events":[],"position":%d,"reset":true}' % page.last)
-    events, position = _encoded(page)
-    while page.events and position < page.last and _has_room(events):
-        page = await read(position, min(PORTION, MOST_ON_A_PAGE - len(events)))
-        more, position = _encoded(page)
-        events += more
-    body = b'{"events":[%b],"position":%d}' % (b",".join(events), position)
-    return Answer(body, 200, JSON_HEADERS)
+    events = _encoded(page)
+    while page.events and page.position < page.last and _has_room(events):
+        page = await read(page.position, min(PORTION, MOST_ON_A_PAGE - len(events)))
+        events += _encoded(page)
+    return Answer(b'{"events":[%b],"position":%d}' % (b",".join(events), page.position))
 
 
-def _encoded(page: EventPage) -> tuple[list[bytes], int]:
-    """The page's events, and where the next page begins."""
-    return [encode_json(event_json(event)) for event in page.events], page.position
+def _encoded(page: EventPage) -> list[bytes]:
+    return [encode_json(event_json(event)) for event in page.events]
 
 
 def _has_room(events: list[bytes]) -> bool:

@@ -27,7 +27,9 @@ from orderfood.api.request import Request
 from orderfood.api.wire import history_json, order_json, product_json, shop_json
 from orderfood.shop import kitchen
 from orderfood.shop.catalogue import Snapshot
-from orderfood.shop.kitchen import STATUSES, Action
+from orderfood.shop.kitchen import STATUSES
+from orderfood.shop.lifecycle import SHOP, Action
+from orderfood.shop.orders import change_order
 from orderfood.shop.refusals import FieldError, InvalidRequest
 
 MOST_ON_A_PAGE = 500
@@ -73,36 +75,39 @@ async def accept(request: Request) -> Answer:
     """POST …/accept: the kitchen begins, and says when it will be ready."""
     minutes = parse(AcceptRequest, json_of(request) or b"{}").minutes
     usual = request.context.settings.preparation_minutes
-    return await _act(request, Action("accept", timedelta(minutes=minutes or usual)))
+    return await _act(request, Action("accept", SHOP, timedelta(minutes=minutes or usual)))
 
 
 async def estimate(request: Request) -> Answer:
     """POST …/estimate: when it will be ready, anew."""
     minutes = parse(EstimateRequest, json_of(request)).minutes
-    return await _act(request, Action("estimate", timedelta(minutes=minutes)))
+    return await _act(request, Action("estimate", SHOP, timedelta(minutes=minutes)))
 
 
 async def cancel(request: Request) -> Answer:
     """POST …/cancel: the shop does not make it, and says why."""
     asked = parse(CancelRequest, json_of(request))
-    return await _act(request, Action("cancel", reason=asked.reason, note=asked.note))
+    return await _act(request, Action("cancel", SHOP, reason=asked.reason, note=asked.note))
 
 
 def plain_action(name: str) -> Callable[[Request], Awaitable[Answer]]:
     """The endpoint of an action that needs no body: ready, complete, recall."""
 
     async def act(request: Request) -> Answer:
-        return await _act(request, Action(name))
+        return await _act(request, Action(name, SHOP))
 
     return act
 
 
 async def _act(request: Request, action: Action) -> Answer:
-    by = kitchen.staff(request.known_user, request.key or "")
-    order = await kitchen.act(
-        request.shop, by, request.parameters["orderId"], action, expected_version(request)
+    order = await change_order(
+        request.shop,
+        action,
+        request.parameters["orderId"],
+        kitchen.staff(request.known_user, request.key or ""),
+        expected_version=expected_version(request),
     )
-    return Answer(json_answer(order_json(order)).body, more=(("ETag", f'"{order.version}"'),))
+    return versioned_answer(order_json(order), order.version, {})  # If-None-Match is for a GET
 
 
 # --- what the shop says of itself ---

@@ -22,7 +22,6 @@ class Menu:
     """The encoded products of one version."""
 
     all: Prepared
-    sold_out: frozenset[int] = frozenset()
     one: dict[str, Prepared] = field(default_factory=dict)
     """Single products, by id, encoded when first asked for."""
 
@@ -34,7 +33,7 @@ async def render(products: Sequence[Product], sold_out: Collection[int] = ()) ->
     pieces = [encode_product_list(batch, sold_out) async for batch in batches(products)]
     body = b"[" + b",".join(pieces) + b"]"
     encoded = await asyncio.to_thread(encode_bytes, body, JSON_TYPE)
-    return Menu(prepare(encoded), frozenset(sold_out))
+    return Menu(prepare(encoded))
 
 
 def list_products(request: Request, snapshot: Snapshot) -> Answer:
@@ -65,6 +64,6 @@ def _prepared(snapshot: Snapshot, product: Product) -> Prepared:
     menu: Menu = snapshot.rendered
     found = menu.one.get(str(product.id))
     if found is None:
-        sold_out = product.id in menu.sold_out
+        sold_out = product.id in snapshot.sold_out
         found = menu.one[str(product.id)] = prepare(encode_product(product, sold_out=sold_out))
     return found

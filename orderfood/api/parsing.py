@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +26,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from typing_extensions import TypedDict
 
 from orderfood.api.wire import dumps
+from orderfood.shop.lifecycle import Reason
 from orderfood.shop.pricing import MAX_LINES, Basket, Item, too_many_lines
 from orderfood.shop.refusals import FieldError, InvalidRequest
 from storage.records import Pickup
@@ -324,7 +325,7 @@ class EstimateRequest(BaseModel):
 class CancelRequest(BaseModel):
     """The body of POST /api/shop/order/{orderId}/cancel."""
 
-    reason: Literal["sold_out", "closing", "duplicate", "customer_request", "no_show", "other"]
+    reason: Reason
     note: Annotated[StrictStr, plain(MAX_NOTE)] | None = None
 
 

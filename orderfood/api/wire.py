@@ -99,7 +99,7 @@ def order_json(order: Order) -> dict[str, object]:
     if order.number is not None:
         answer["number"] = order.number
     if order.pickup is not None:
-        answer["pickup"] = pickup_json(order.pickup)
+        answer["pickup"] = _pickup_json(order.pickup)
     if order.ready_at is not None:
         answer["readyAt"] = time_json(order.ready_at)
     if order.cancellation is not None:
@@ -120,8 +120,7 @@ def time_json(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds")
 
 
-def pickup_json(pickup: Pickup) -> dict[str, object]:
-    """What the customer says of fetching the order."""
+def _pickup_json(pickup: Pickup) -> dict[str, object]:
     return _known(name=pickup.name, note=pickup.note)
 
 

@@ -20,7 +20,7 @@ from orderfood.shop.lifecycle import EVENTS, STEPS
 from orderfood.shop.observer import Observer
 from orderfood.shop.orders import ACTION_OUTCOMES
 from storage.errors import StorageError
-from storage.records import OPEN_STATUSES, PLACED_EVENT, Actor, Coupon, OpenOrders, Order
+from storage.records import OPEN_STATUSES, PLACED_EVENT, Coupon, OpenOrders, Order
 
 if TYPE_CHECKING:
     from orderfood.observe.instruments import Instruments
@@ -111,7 +111,7 @@ class KitchenMetrics(Observer):
     def order_placed(self, order: Order, coupon: Coupon | None) -> None:
         self._placed_since += 1
 
-    def order_changed(self, order: Order, by: Actor) -> None:
+    def order_changed(self, order: Order) -> None:
         self._event[order.last_event].inc()
         until = self._until.get(order.last_event)
         if until is not None and order.changed_at is not None:
@@ -123,7 +123,7 @@ class KitchenMetrics(Observer):
     def stream_began(self, kind: str) -> None:
         self._streams[kind] += 1
 
-    def stream_ended(self, kind: str, reason: str, seconds: float) -> None:
+    def stream_ended(self, kind: str, reason: str) -> None:
         self._streams[kind] -= 1
         self._endings.labels(kind, reason).inc()
 

@@ -55,6 +55,8 @@ class Snapshot:
     file_coupon: Coupon | None
     rendered: Any = None
     """What ``render`` has made of the products."""
+    sold_out: Collection[int] = ()
+    """The ids of the products that were rendered as sold out."""
     state: ShopState = field(default_factory=ShopState)
     changes_at: datetime | None = None
     """When the first product that is sold out until then is available again."""
@@ -123,11 +125,16 @@ async def build_snapshot(
 async def with_state(
     snapshot: Snapshot, state: ShopState, now: datetime, render: Render
 ) -> Snapshot:
-    """The snapshot of the same catalogue with another state of the shop."""
-    sold_out = {id_: until for id_, until in state.sold_out.items() if not _is_over(until, now)}
-    ends = [until for until in sold_out.values() if until is not None]
-    rendered = await render(tuple(snapshot.products.values()), sold_out.keys())
-    return replace(snapshot, rendered=rendered, state=state, changes_at=min(ends, default=None))
+    """The snapshot of the same catalogue with another state of the shop. It is rendered anew only
+    where the menu shows it."""
+    untils = {id_: until for id_, until in state.sold_out.items() if not _is_over(until, now)}
+    changes_at = min((until for until in untils.values() if until is not None), default=None)
+    rendered, sold_out = snapshot.rendered, frozenset(untils)
+    if rendered is None or sold_out != snapshot.sold_out:
+        rendered = await render(tuple(snapshot.products.values()), sold_out)
+    return replace(
+        snapshot, rendered=rendered, sold_out=sold_out, state=state, changes_at=changes_at
+    )
 
 
 def utc_now() -> datetime:

@@ -80,7 +80,7 @@ class CatchUp:
         page = await self._storage.read_events(after, PAGE, user_id=user_id, order_id=order_id)
         if follower.position != after:  # the log began anew meanwhile
             return
-        if not page.first - 1 <= after <= page.last:
+        if not page.follows(after):
             follower.position = None
             return
         for event in page.events:

@@ -281,7 +281,7 @@ class Hub(Feed):
             self._ring.clear(page.last)  # what is in between is read for those who want it
             self._position = page.last
             await self._serve(self._followers.everybody())
-        elif not page.first - 1 <= self._position <= page.last:
+        elif not page.follows(self._position):
             await self._begin_anew(page)
         else:
             await self._take(page)

@@ -163,7 +163,7 @@ class Followers:
         if not self._streams[follower.user_id]:
             del self._streams[follower.user_id]
         self._count -= 1
-        self._observer.stream_ended(follower.kind, reason, time.monotonic() - follower.began)
+        self._observer.stream_ended(follower.kind, reason)
         return sink
 
     def everybody(self) -> list[Follower]:

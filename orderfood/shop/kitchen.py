@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from orderfood.shop.lifecycle import SHOP, order_change
-from orderfood.shop.orders import Shop, change_order, hash_key, parse_order_id
+from orderfood.shop.orders import Shop, hash_key, parse_order_id
 from orderfood.shop.refusals import FieldError, InvalidRequest
 from storage.records import (
     OPEN_STATUSES,
@@ -25,33 +23,9 @@ KEY_DIGITS = 8
 """How many hex digits of a key's hash name the tablet that sent it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
-    """What staff want of an order. ``ready_in`` is the time from now until it is ready."""
-
-    name: str
-    ready_in: timedelta | None = None
-    reason: str | None = None
-    note: str | None = None
-
-
 def staff(user: User, key: str) -> Actor:
     """Who acts, by the key that was sent."""
     return Actor(user.id, hash_key(key).partition(":")[2][:KEY_DIGITS])
-
-
-async def act(
-    shop: Shop, by: Actor, order_id: str, action: Action, expected_version: int | None
-) -> Order:
-    """Does something to any user's order; a repeat changes nothing. Raises OrderNotFound,
-    OrderNotChangeable, OrderVersionChanged."""
-    now = shop.now()
-    change = order_change(
-        action.name, SHOP, now, ready_in=action.ready_in, reason=action.reason, note=action.note
-    )
-    return await change_order(
-        shop, (action.name, SHOP), order_id, change, by, now, expected_version=expected_version
-    )
 
 
 async def list_orders(

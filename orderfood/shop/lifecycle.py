@@ -3,8 +3,9 @@ and what it says of one action."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from storage.records import OrderChange, OrderStatus
 
@@ -52,30 +53,34 @@ EVENTS = {
 }
 """The type of the event that each action appends."""
 
-NO_SHOW = "no_show"
-"""The reason of a cancellation that keeps the use of the coupon: the customer never came."""
+Reason = Literal["sold_out", "closing", "duplicate", "customer_request", "no_show", "other"]
+"""Why the shop cancels an order."""
 
-REASONS = ("sold_out", "closing", "duplicate", "customer_request", NO_SHOW, "other")
-"""The reasons that the shop may give for a cancellation."""
+NO_SHOW: Reason = "no_show"
+"""The one that keeps the use of the coupon: the customer never came."""
 
 
-def order_change(
-    action: str,
-    by: str,
-    now: datetime,
-    *,
-    ready_in: timedelta | None = None,
-    reason: str | None = None,
-    note: str | None = None,
-) -> OrderChange:
-    """What the storage is asked for when ``by`` does ``action`` now."""
-    steps = [step for step in STEPS if step.action == action and step.by == by]
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What somebody wants of an order: ``name`` and ``by`` as in STEPS. ``ready_in`` is the time
+    from now until it is ready."""
+
+    name: str
+    by: str
+    ready_in: timedelta | None = None
+    reason: str | None = None
+    note: str | None = None
+
+
+def order_change(action: Action, now: datetime) -> OrderChange:
+    """What the storage is asked for when this is done now."""
+    steps = [step for step in STEPS if (step.action, step.by) == (action.name, action.by)]
     return OrderChange(
-        event=EVENTS[action],
+        event=EVENTS[action.name],
         targets={step.source: step.target for step in steps},
         not_before={step.source: now - step.within for step in steps if step.within is not None},
-        ready_in=ready_in,
-        reason=reason,
-        note=note,
-        keeps_use=reason == NO_SHOW,
+        ready_in=action.ready_in,
+        reason=action.reason,
+        note=action.note,
+        keeps_use=action.reason == NO_SHOW,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from orderfood.shop.catalogue import Snapshot
-    from storage.records import Actor, Coupon, Order
+    from storage.records import Coupon, Order
 
 
 class RequestKind(NamedTuple):
@@ -55,7 +55,7 @@ class Observer:
     def order_placed(self, order: Order, coupon: Coupon | None) -> None:
         """A new order was stored. A replay under its idempotency key is no new order."""
 
-    def order_changed(self, order: Order, by: Actor) -> None:
+    def order_changed(self, order: Order) -> None:
         """An order was changed. A repeat changes nothing."""
 
     def action_ended(self, action: str, by: str, outcome: str) -> None:
@@ -74,8 +74,8 @@ class Observer:
     def stream_began(self, kind: str) -> None:
         """Somebody follows the feed: a ``customer`` or a ``shop``."""
 
-    def stream_ended(self, kind: str, reason: str, seconds: float) -> None:
-        """It has ended after so many seconds. The reason is ``client`` (it has left), ``slow`` (it
+    def stream_ended(self, kind: str, reason: str) -> None:
+        """It has ended. The reason is ``client`` (it has left), ``slow`` (it
         took nothing), ``revoked`` (its key) or ``drain``."""
 
     def events_delivered(self, lags: Sequence[float], written: int) -> None:
@@ -119,9 +119,9 @@ class Observers(Observer):
         for notify in self._placed:
             notify(order, coupon)
 
-    def order_changed(self, order: Order, by: Actor) -> None:
+    def order_changed(self, order: Order) -> None:
         for notify in self._order_changed:
-            notify(order, by)
+            notify(order)
 
     def action_ended(self, action: str, by: str, outcome: str) -> None:
         for notify in self._action_ended:
@@ -143,9 +143,9 @@ class Observers(Observer):
         for notify in self._stream_began:
             notify(kind)
 
-    def stream_ended(self, kind: str, reason: str, seconds: float) -> None:
+    def stream_ended(self, kind: str, reason: str) -> None:
         for notify in self._stream_ended:
-            notify(kind, reason, seconds)
+            notify(kind, reason)
 
     def events_delivered(self, lags: Sequence[float], written: int) -> None:
         for notify in self._delivered:

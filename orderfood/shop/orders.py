@@ -12,7 +12,7 @@ from orderfood.shop.catalogue import CatalogueCache, Snapshot, utc_now
 from orderfood.shop.coupons import MAX_CODE, MAX_FILE_CODE, MIN_FILE_CODE, fold_code, refused
 from orderfood.shop.feed import NULL_FEED, Feed
 from orderfood.shop.key_locks import KeyLocks
-from orderfood.shop.lifecycle import CUSTOMER, order_change
+from orderfood.shop.lifecycle import CUSTOMER, Action, order_change
 from orderfood.shop.observer import NULL_OBSERVER, Observer
 from orderfood.shop.order_ids import new_order_id
 from orderfood.shop.pricing import Basket, Prices, price, resolve_lines
@@ -42,7 +42,6 @@ from storage.records import (
     Cursor,
     IdempotencyKey,
     Order,
-    OrderChange,
     OrderLine,
     Pickup,
     User,
@@ -146,7 +145,7 @@ class _CatalogueMoved(Exception):
 async def quote(shop: Shop, basket: Basket, attempts: int = 10) -> Quote:
     """What the basket costs now. Raises Unprocessable, as an order of it would."""
     snapshot, now = await shop.catalogue.get(), shop.now()
-    check_open(snapshot, now)
+    _check_open(snapshot, now)
     lines = resolve_lines(basket, snapshot.products)
     _check_available(basket, snapshot, now)
     try:
@@ -159,7 +158,7 @@ async def quote(shop: Shop, basket: Basket, attempts: int = 10) -> Quote:
     return Quote(lines, coupon, price(lines, coupon, now), basket.pickup)
 
 
-def check_open(snapshot: Snapshot, now: datetime) -> None:
+def _check_open(snapshot: Snapshot, now: datetime) -> None:
     """Raises Unprocessable while the shop is paused."""
     pause = snapshot.pause(now)
     if pause is not None:
@@ -329,14 +328,11 @@ async def cancel_order(
 ) -> Order:
     """Cancels the user's own order, once, while it is placed. Raises OrderNotFound,
     OrderNotChangeable, OrderVersionChanged."""
-    now, step = shop.now(), ("cancel", CUSTOMER)
     return await change_order(
         shop,
-        step,
+        Action("cancel", CUSTOMER),
         order_id,
-        order_change(*step, now),
         Actor(user.id),
-        now,
         expected_version=expected_version,
         user_id=user.id,
     )
@@ -344,25 +340,24 @@ async def cancel_order(
 
 async def change_order(
     shop: Shop,
-    step: tuple[str, str],
+    action: Action,
     order_id: str,
-    change: OrderChange,
-    by: Actor,
-    at: datetime,
+    actor: Actor,
     *,
     expected_version: int | None,
     user_id: str | None = None,
 ) -> Order:
-    """One step in the life of an order (action, and by whom: lifecycle.STEPS), of which observers
-    and followers are told; a repeat changes nothing. Raises OrderNotFound, OrderNotChangeable,
-    OrderVersionChanged."""
+    """One step in the life of an order, of which observers and followers are told; a repeat changes
+    nothing. Any user's order, or with ``user_id`` this one's. Raises OrderNotFound,
+    OrderNotChangeable, OrderVersionChanged."""
+    now = shop.now()
     outcome = "failed"
     try:
         order, is_new = await shop.storage.change_order(
             parse_order_id(order_id),
-            change,
-            by,
-            at,
+            order_change(action, now),
+            actor,
+            now,
             expected_version=expected_version,
             user_id=user_id,
         )
@@ -371,10 +366,10 @@ async def change_order(
         outcome = _REFUSED[type(error)]
         raise
     finally:
-        shop.observer.action_ended(*step, outcome)
+        shop.observer.action_ended(action.name, action.by, outcome)
     if is_new:
         shop.feed.wake()
-        shop.observer.order_changed(order, by)
+        shop.observer.order_changed(order)
     return order
 
 

@@ -14,7 +14,7 @@ from storage.errors import OrderNotFound, StorageUnavailable
 from storage.order_rules import REPEATED_WITHIN, cancellation, changed
 from storage.postgres.connections import DURABLE, Connections
 from storage.postgres.events import number_if_possible
-from storage.postgres.orders import ORDERS_BY_ID
+from storage.postgres.orders import get_order
 from storage.records import (
     OPEN_STATUSES,
     Actor,
@@ -28,6 +28,7 @@ from storage.records import (
 )
 from storage.rows import (
     EVENT_COLUMNS,
+    EVENT_WIDTH,
     JOINED_COLUMNS,
     JOINED_EVENT_COLUMNS,
     LINE_COLUMNS,
@@ -155,7 +156,6 @@ LEFT JOIN order_lines AS l ON l.order_id = o.id
 WHERE o.id = $1
 ORDER BY e.version, l.position
 """
-EVENT_WIDTH = 1 + len(EVENT_COLUMNS.split(","))
 
 COUNT_ORDERS = """
 SELECT status, count(*), min(created_at) FROM orders WHERE status = ANY ($1) GROUP BY status
@@ -188,7 +188,7 @@ async def change_order(
         rows = await connections.fetch(CHANGE_ORDER, *arguments)
         if rows:
             return read_orders(rows)[0], True
-        order = await _find(connections, order_id, user_id)
+        order = await get_order(connections, user_id, order_id)
         if changed(order, change, by, at, expected) is None:
             return order, False
     raise StorageUnavailable("the order is being changed all the time")
@@ -212,14 +212,6 @@ def _of_change(change: OrderChange, by: Actor, at: datetime, expected: int | Non
         by.key is not None and expected is None,
         change.keeps_use,
     ]
-
-
-async def _find(connections: Connections, order_id: UUID, user_id: str | None) -> Order:
-    rows = await connections.fetch(ORDERS_BY_ID, [order_id])
-    order = read_orders(rows)[0] if rows else None
-    if order is None or user_id not in (None, order.user_id):
-        raise OrderNotFound(f"there is no order {order_id}")
-    return order
 
 
 async def list_shop_orders(

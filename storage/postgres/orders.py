@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 from storage.errors import OrderNotFound, StorageError
-from storage.order_rules import NewOrder, as_placed, check_fingerprint, key_conflict, used_up
+from storage.order_rules import (
+    NewOrder,
+    as_placed,
+    check_fingerprint,
+    key_conflict,
+    numbered,
+    used_up,
+)
 from storage.postgres.connections import DURABLE, Connection, Connections
 from storage.records import Cursor, IdempotencyKey, Order
 from storage.rows import JOINED_COLUMNS, read_orders, write_lines
@@ -95,11 +101,9 @@ def _arguments(batch: list[NewOrder]) -> Iterator[Sequence[Any]]:
     yield from zip(*lines, strict=True) if lines else [()] * len(OF_LINES)
 
 
-def _outcome(
-    new: NewOrder, outcome: str, first: Order | None, number: int | None
-) -> Order | StorageError:
+def _outcome(new: NewOrder, outcome: str, first: Order | None, number: int) -> Order | StorageError:
     if outcome == "stored":
-        return replace(new.order, number=number)
+        return numbered(new.order, number)
     if outcome == "replayed" and first is not None:
         return as_placed(first)
     if outcome == "used up":
@@ -126,12 +130,12 @@ async def find_order_by_key(
     return as_placed(read_orders(row[:-1] for row in map(tuple, rows))[0])
 
 
-async def get_order(connections: Connections, user_id: str, order_id: UUID) -> Order:
-    """The user's own order. Raises OrderNotFound."""
+async def get_order(connections: Connections, user_id: str | None, order_id: UUID) -> Order:
+    """The order, of this user or of any. Raises OrderNotFound."""
     rows = await connections.fetch(ORDERS_BY_ID, [order_id])
     order = read_orders(rows)[0] if rows else None
-    if order is None or order.user_id != user_id:
-        raise OrderNotFound(f"the user has no order {order_id}")
+    if order is None or user_id not in (None, order.user_id):
+        raise OrderNotFound(f"there is no order {order_id}, or not of this user")
     return order
 
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from uuid import UUID
 
 from storage.base import MOST_LINES
-from storage.errors import OrderNotFound
 from storage.order_rules import changed
 from storage.records import (
     OPEN_STATUSES,
@@ -25,7 +24,7 @@ from storage.records import (
 from storage.rows import JOINED_COLUMNS, within_bounds
 from storage.sqlite import events
 from storage.sqlite.connections import ORDER_LOCK_SECONDS, reading, writing
-from storage.sqlite.orders import find_order, give_back_use, orders_of, set_state
+from storage.sqlite.orders import get_order, give_back_use, orders_of, set_state
 from storage.sqlite.times import from_time, to_time
 
 
@@ -43,9 +42,7 @@ class Wish(NamedTuple):
 def change_order(db: sqlite3.Connection, wish: Wish) -> tuple[Order, bool]:
     """As Storage.change_order: nobody else writes between reading the order and changing it."""
     with writing(db, ORDER_LOCK_SECONDS):
-        order = _order(db, wish.order_id)
-        if wish.user_id not in (None, order.user_id):
-            raise OrderNotFound(f"the user has no order {wish.order_id}")
+        order = get_order(db, wish.user_id, wish.order_id)
         after = changed(order, wish.change, wish.by, wish.at, wish.expected_version)
         if after is None:
             return order, False
@@ -54,13 +51,6 @@ def change_order(db: sqlite3.Connection, wish: Wish) -> tuple[Order, bool]:
         if after.status == OrderStatus.CANCELLED and not wish.change.keeps_use:
             give_back_use(db, after)
         return after, True
-
-
-def _order(db: sqlite3.Connection, order_id: UUID) -> Order:
-    order = find_order(db, order_id)
-    if order is None:
-        raise OrderNotFound(f"there is no order {order_id}")
-    return order
 
 
 def blank_personal_data(db: sqlite3.Connection, before: datetime, limit: int) -> int:
@@ -114,7 +104,7 @@ def get_order_history(
 ) -> tuple[Order, tuple[OrderEvent, ...]]:
     """As Storage.get_order_history."""
     with reading(db):
-        return _order(db, order_id), events.events_of_order(db, order_id)
+        return get_order(db, None, order_id), events.events_of_order(db, order_id)
 
 
 def count_open_orders(db: sqlite3.Connection) -> OpenOrders:

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from migrations import read_migrations
-from orderfood.shop.lifecycle import CUSTOMER, SHOP, order_change
+from orderfood.shop.lifecycle import CUSTOMER, SHOP, Action, order_change
 from rig.postgres import execute
 from storage import Storage, open_storage
 from storage.order_rules import LAST_NUMBER
@@ -168,7 +168,7 @@ async def act(
     at = at or datetime.now(UTC)
     return await storage.change_order(
         order_id,
-        order_change(action, CUSTOMER if by.key is None else SHOP, at, **more),
+        order_change(Action(action, CUSTOMER if by.key is None else SHOP, **more), at),
         by,
         at,
         expected_version=expected_version,

@@ -103,7 +103,7 @@ class Ends(Observer):
     def stream_began(self, kind: str) -> None:
         self.open += 1
 
-    def stream_ended(self, kind: str, reason: str, seconds: float) -> None:
+    def stream_ended(self, kind: str, reason: str) -> None:
         self.open -= 1
         self.reasons.append(reason)
 
