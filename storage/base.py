@@ -134,6 +134,10 @@ class OrderLifeStorage(abc.ABC):
     async def count_open_orders(self) -> OpenOrders:
         """How many orders wait. Every open status has a count."""
 
+    @abc.abstractmethod
+    async def count_open_orders_of(self, user_id: str) -> int:
+        """How many orders of one user wait."""
+
 
 class EventLogStorage(abc.ABC):
     """The part of a storage that reads the log of what has become of orders."""

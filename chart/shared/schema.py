@@ -71,6 +71,14 @@ SETTINGS = (
     "ACCEPT_ALERT_MINUTES",
     "PERSONAL_DATA_DAYS",
     "EVENT_DAYS",
+    "GUEST_ORDERS",
+    "GUEST_RATE_LIMIT",
+    "SHOP_NAME",
+    "SHOP_CURRENCY",
+    "SHOP_LOCALE",
+    "SHOP_ACCENT",
+    "IMAGE_HOSTS",
+    "IMAGES_DIR",
 )
 """What env may hold; a test holds it against the programs' own settings."""
 

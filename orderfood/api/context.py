@@ -31,6 +31,8 @@ class Context:
     """Limits requests by key, or else by address; None when RATE_LIMIT is off."""
     guesses: RateLimiter | None = None
     """Limits wrong keys and unknown coupons by address; None when ABUSE_LIMIT is off."""
+    guests: RateLimiter | None = None
+    """Limits orders and cancellations of guests by address; None when GUEST_RATE_LIMIT is off."""
     observer: Observer = NULL_OBSERVER
     """Notified of each request when it begins and when it has ended."""
     metrics: Metrics | None = None

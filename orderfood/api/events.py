@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 
 from orderfood.api.answers import Answer
-from orderfood.api.media import prefers_json
 from orderfood.api.orders import only_value
 from orderfood.api.request import Request
 from orderfood.api.wire import encode_json, event_json
+from orderfood.server.accept import prefers_json
 from orderfood.server.bodies import Headers
 from orderfood.shop import orders as shop_orders
 from orderfood.shop.followers import Follower
@@ -100,18 +101,28 @@ def _parse_number(name: str, text: str) -> int:
 
 async def _follow(request: Request, scope: str, audience: Audience, after: int | None) -> Answer:
     """A page, or a stream. Raises TooManyRequests and FeedFull."""
-    if prefers_json(request.headers.get("accept")):
+    if prefers_json(request.headers.get("accept"), "text/event-stream"):
         return await _page(request, audience, after)
-    hub, user_id, key = request.context.feed, request.known_user.id, request.key
+    hub, user_id = request.context.feed, request.known_user.id
     assert hub is not None
-    assert key is not None
     hub.check_room(user_id)
     place = await hub.find_place(after)
     hub.check_room(user_id)  # others may have come meanwhile; from here on nobody can
-    hashed = shop_orders.hash_key(key)
-    is_valid = partial(shop_orders.holds_scope, request.shop, hashed, user_id, scope)
-    follower = Follower(hub, user_id, audience, place, is_valid)
+    follower = Follower(hub, user_id, audience, place, _still_valid(request, scope))
     return Answer(b"", 200, STREAM_HEADERS, stream=follower)
+
+
+def _still_valid(request: Request, scope: str) -> Callable[[], bool]:
+    """What says whether the client may still follow: a key may be taken away, a guest not."""
+    key = request.key
+    if key is None:
+        return _always
+    hashed = shop_orders.hash_key(key)
+    return partial(shop_orders.holds_scope, request.shop, hashed, request.known_user.id, scope)
+
+
+def _always() -> bool:
+    return True
 
 
 async def _page(request: Request, audience: Audience, after: int | None) -> Answer:

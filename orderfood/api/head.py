@@ -10,6 +10,7 @@ import re
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
+from orderfood.api.cookies import is_same_origin
 from orderfood.api.failures import MAX_BODY, BodyTooLarge, MethodNotAllowed, NotFound, is_guess
 from orderfood.api.media import check_media
 from orderfood.api.ratelimit import RateLimiter
@@ -19,7 +20,8 @@ from orderfood.observe.addresses import client_address
 from orderfood.server.bounded_cache import bounded_cache
 from orderfood.server.exchange import Exchange
 from orderfood.shop import orders as shop_orders
-from orderfood.shop.refusals import FieldError, InvalidRequest, TooManyRequests
+from orderfood.shop.guests import guest_of, is_guest
+from orderfood.shop.refusals import FieldError, InvalidRequest, KeyRefused, TooManyRequests
 
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
@@ -49,6 +51,8 @@ async def check_head(request: Request) -> Route:
     if route.scope is not None:
         await authenticate(request, route.scope)
     _check_allowance(request)
+    if route.limits_guests and request.user is not None and is_guest(request.user):
+        _count_guest(request)
     if request.method == "POST":
         _check_body_head(request, route)
     return route
@@ -64,8 +68,41 @@ def _route_of(request: Request) -> Route:
 
 
 async def authenticate(request: Request, scope: str) -> None:
-    """Sets the request's user by its key. Raises KeyMissing, KeyRefused."""
-    request.user = await shop_orders.authenticate(request.shop, request.key, scope)
+    """Sets the request's user, by its key or by its cookie. Raises KeyMissing, KeyRefused."""
+    if request.sent_key is None and request.method == "POST":
+        _check_same_origin(request)
+    secret = request.guest_secret
+    if secret is None:
+        request.user = await shop_orders.authenticate(request.shop, request.key, scope)
+        return
+    if scope not in guest_scopes(request):
+        raise no_guests()
+    request.user = guest_of(secret)
+
+
+def _check_same_origin(request: Request) -> None:
+    """Raises KeyRefused for a request by cookie that no page of this origin sends."""
+    by_cookie = request.key is not None or request.guest_secret is not None
+    if by_cookie and not is_same_origin(request.headers):
+        raise cross_origin()
+
+
+def cross_origin() -> KeyRefused:
+    """The refusal of a request by cookie that no page of this origin sends."""
+    return KeyRefused("cross_origin", "a request by cookie must come from a page of this origin")
+
+
+def guest_scopes(request: Request) -> tuple[str, ...]:
+    """What a guest may do: where no guest may order any more, those who did still read."""
+    return GUEST_SCOPES if request.context.settings.guest_orders else GUEST_SCOPES[:1]
+
+
+def no_guests() -> KeyRefused:
+    """The refusal of a guest where GUEST_ORDERS is false."""
+    return KeyRefused("no_guests", "the shop takes no orders from guests")
+
+
+GUEST_SCOPES = (shop_orders.READ_ORDER, shop_orders.CREATE_ORDER)
 
 
 async def _count(request: Request, limiter: RateLimiter) -> None:
@@ -75,12 +112,20 @@ async def _count(request: Request, limiter: RateLimiter) -> None:
     if _is_preflight(request):
         request.allowance = limiter.peek(address_of(request))
         return
-    key = request.key
+    key = request.counted_key
     if key and await shop_orders.is_good_key(request.shop, key):
         request.allowance = limiter.count(f"key {shop_orders.hash_key(key)}")
         return
     request.allowance = limiter.count(address_of(request))
     _check_allowance(request)
+
+
+def _count_guest(request: Request) -> None:
+    """Counts what a guest places or cancels for its address. Raises TooManyRequests."""
+    limiter = request.context.guests
+    left = None if limiter is None else limiter.count(address_of(request))
+    if left is not None and not left.allowed:
+        raise TooManyRequests("guest_rate_limit", "too many orders", retry_after=left.reset)
 
 
 def _is_preflight(request: Request) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from orderfood.server.bounded_cache import bounded_cache
@@ -39,32 +38,3 @@ def _fault_of(content_type: str) -> str | None:
 
 def _values(header: str) -> set[str]:
     return {value.strip(" \t").lower() for value in header.split(",")}
-
-
-def prefers_json(accept: str | None) -> bool:
-    """Whether the client would rather have application/json than text/event-stream (RFC 9110,
-    12.5.1). Where it likes both alike the one counts that it names."""
-    return accept is not None and _prefers_json(accept)
-
-
-@bounded_cache
-def _prefers_json(accept: str) -> bool:
-    ranges = dict(_weighted(each) for each in accept.lower().split(","))
-    json = _liking(ranges, "application", "json")
-    return json[0] > 0 and json > _liking(ranges, "text", "event-stream")
-
-
-def _liking(ranges: Mapping[str, float], kind: str, subtype: str) -> tuple[float, int]:
-    """The weight of a media type, and how closely it was named."""
-    for closeness, name in enumerate((f"{kind}/{subtype}", f"{kind}/*", "*/*")):
-        if name in ranges:
-            return ranges[name], -closeness
-    return 0.0, -3
-
-
-def _weighted(media_range: str) -> tuple[str, float]:
-    name, *parameters = (part.strip(" \t") for part in media_range.split(";"))
-    weights = [p.removeprefix("q=") for p in parameters if p.startswith("q=")]
-    if not weights or not re.fullmatch(r"[01](\.[0-9]{0,3})?", weights[0]):
-        return name, 1.0
-    return name, min(float(weights[0]), 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -57,12 +58,17 @@ def _plain_text(text: str, longest: int) -> str | None:
     """A text for people; None for a blank one. ``longest`` is in characters."""
     if _REFUSED.search(text):
         raise PydanticCustomError(OWN, "holds a control character")
-    if not text.strip():
+    if not (text.strip() if text.isascii() else any(map(_is_visible, text))):
         return None
     if len(text) > longest:
         message = "must be at most {longest} characters long"
         raise PydanticCustomError(OWN, message, {"longest": longest})
     return text
+
+
+def _is_visible(character: str) -> bool:
+    """Whether it is more than a blank; joiners and blanks without a width are not."""
+    return unicodedata.category(character) not in ("Cf", "Zs", "Zl", "Zp")
 
 
 def plain(longest: int) -> AfterValidator:

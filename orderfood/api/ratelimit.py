@@ -1,8 +1,4 @@
-"""Rate limits by client: fixed windows, counted in memory, per process.
-
-The library `limits` reads the setting; its own counters go by the wall clock, which may be set back
-while they count, and have no bound.
-"""
+"""Rate limits by client: fixed windows, counted in memory, per process."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from limits import RateLimitItem
+from orderfood.settings.values import Rate
 
 MAX_CLIENTS = 50_000
 """How many clients are counted at once: with one more, whose window began first begins anew. About
@@ -49,14 +45,13 @@ class RateLimiter:
 
     def __init__(
         self,
-        limit: RateLimitItem,
+        limit: Rate,
         most: int = MAX_CLIENTS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._most = most
         self._clock = clock
-        self._limit: int = limit.amount
-        self._seconds: int = limit.get_expiry()
+        self._limit, self._seconds = limit
         self._windows: OrderedDict[str, _Window] = OrderedDict()  # all as long: by their end, too
 
     def count(self, client: str) -> Allowance:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_plus
 
+from orderfood.api.cookies import guest_secret, is_https, staff_key
 from orderfood.api.ratelimit import Allowance
 
 if TYPE_CHECKING:
@@ -83,10 +84,42 @@ class Request:
         return self.user
 
     @property
-    def key(self) -> str | None:
-        """The API key, of whichever header; api_key wins."""
+    def sent_key(self) -> str | None:
+        """The API key that was sent in a header, whichever; api_key wins."""
         key = self.headers.get("api_key")
         return self.headers.get("x-api-key") if key is None else key
+
+    @property
+    def key(self) -> str | None:
+        """The API key: the one that was sent, or else, for what the shop's staff does, that of its
+        cookie."""
+        key = self.sent_key
+        if key is not None or not self._is_for_staff:
+            return key
+        return staff_key(self.headers, https=self.is_https)
+
+    @property
+    def counted_key(self) -> str | None:
+        """The key that the rate limit counts the request for: the one that was sent, or that of the
+        staff's cookie, whatever is asked; the board needs more than what staff alone may ask."""
+        key = self.sent_key
+        return key if key is not None else staff_key(self.headers, https=self.is_https)
+
+    @property
+    def guest_secret(self) -> str | None:
+        """The secret of the guest who asks; None where a key was sent, or the staff is asked."""
+        if self.sent_key is not None or self._is_for_staff:
+            return None
+        return guest_secret(self.headers, https=self.is_https)
+
+    @property
+    def _is_for_staff(self) -> bool:
+        return self.target.path.startswith("/api/shop/")
+
+    @property
+    def is_https(self) -> bool:
+        """Whether the browser is known to speak https."""
+        return is_https(self.headers, self.peer, self.context.settings.trusted_proxies)
 
     def query_values(self, name: str) -> list[str]:
         """All values of a query parameter, decoded; invalid UTF-8 becomes U+FFFD, which no valid

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orderfood.api import events, kitchen, menu, operation, orders
+from orderfood.api import events, kitchen, menu, operation, orders, sessions
 from orderfood.api.routing import EVERYTHING, Route, Router
 from orderfood.shop.orders import CREATE_ORDER, MANAGE_ORDERS, READ_ORDER
 
@@ -15,11 +15,16 @@ ROUTES = (
     Route("GET", "/api/order", orders.list_own, READ_ORDER, slash=True),
     Route(
         "POST", "/api/order", orders.place, CREATE_ORDER,
-        slash=True, reads_body=True, takes_idempotency_key=True,
+        slash=True, reads_body=True, takes_idempotency_key=True, limits_guests=True,
     ),
     Route("POST", "/api/order/quote", orders.quote, CREATE_ORDER, reads_body=True),
     Route("GET", "/api/order/{orderId}", orders.get_own, READ_ORDER),
-    Route("POST", "/api/order/{orderId}/cancel", orders.cancel_own, CREATE_ORDER),
+    Route(
+        "POST", "/api/order/{orderId}/cancel", orders.cancel_own, CREATE_ORDER, limits_guests=True
+    ),
+    Route("GET", "/api/session", sessions.get),
+    Route("POST", "/api/session", sessions.begin, reads_body=True),
+    Route("POST", "/api/session/end", sessions.end),
     Route("GET", "/api/event", events.follow_own, READ_ORDER),
     Route("GET", "/api/shop/event", events.follow_all, MANAGE_ORDERS),
     Route("GET", "/api/shop", catalogue_endpoint=kitchen.get_shop),

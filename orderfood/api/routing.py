@@ -37,6 +37,8 @@ class Route:
     reads_body: bool = False
     """Whether the endpoint gets the body; else it is counted and discarded."""
     takes_idempotency_key: bool = False
+    limits_guests: bool = False
+    """Whether its requests count for GUEST_RATE_LIMIT."""
     catalogue_endpoint: Callable[[Request, Snapshot], Answer] | None = None
     """An endpoint that needs nothing but a snapshot of the catalogue: while that is fresh it is
     called without a task."""

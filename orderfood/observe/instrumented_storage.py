@@ -254,6 +254,10 @@ class InstrumentedStorage(Storage):
     async def count_open_orders(self) -> OpenOrders:
         return await self._call("count_open_orders", self._inner.count_open_orders())
 
+    async def count_open_orders_of(self, user_id: str) -> int:
+        counting = self._inner.count_open_orders_of(user_id)
+        return await self._call("count_open_orders_of", counting)
+
     async def read_events(
         self,
         after: int | None,

@@ -49,19 +49,20 @@ PLACE_ORDER = RequestKind("POST", "/api/order")
 """The method and the route of an order that is placed, or refused."""
 
 REFUSALS = (
-    "abuse_limit", "body_size", "closed", "coupon", "coupon_used_up", "expired_key",
-    "idempotency_conflict", "idempotency_key", "in_progress", "json", "limit", "media_type",
-    "no_key", "price_changed", "rate_limit", "schema", "scope", "sold_out", "unknown_product",
-    "wrong_key",
+    "abuse_limit", "body_size", "closed", "coupon", "coupon_used_up", "cross_origin",
+    "expired_key", "guest_coupon", "guest_rate_limit", "idempotency_conflict", "idempotency_key",
+    "in_progress", "json", "limit", "media_type", "no_guests", "no_key", "open_orders",
+    "price_changed", "rate_limit", "schema", "scope", "sold_out", "unknown_product", "wrong_key",
 )  # fmt: skip
 """Reasons of refused orders: initialised to zero, so that the first increase is seen, too."""
 
 OPERATIONS = (
-    "add_order", "blank_personal_data", "change_order", "count_open_orders", "delete_events",
-    "delete_expired_keys", "find_coupon", "find_obstacle", "find_order_by_key", "get_coupon_uses",
-    "get_order", "get_order_history", "get_schema_version", "get_versions", "list_orders",
-    "list_shop_orders", "number_events", "read_catalogue", "read_events", "read_shop_state",
-    "set_available", "set_pause", "set_sold_out",
+    "add_order", "blank_personal_data", "change_order", "count_open_orders",
+    "count_open_orders_of", "delete_events", "delete_expired_keys", "find_coupon",
+    "find_obstacle", "find_order_by_key", "get_coupon_uses", "get_order", "get_order_history",
+    "get_schema_version", "get_versions", "list_orders", "list_shop_orders", "number_events",
+    "read_catalogue", "read_events", "read_shop_state", "set_available", "set_pause",
+    "set_sold_out",
 )  # fmt: skip
 """The storage calls of a server that runs."""
 

@@ -40,6 +40,10 @@ _PLAIN = frozenset(
 
 _head_cache: dict[bytes, Head] = {}
 
+SEPARATORS = {"cookie": "; "}
+"""What stands between several values of a header, where that is no comma: one may be part of a
+cookie's value (RFC 9113, 8.2.3)."""
+
 _BLANKS_AT_THE_END = re.compile(rb"(?<=[^\s])[ \t]+(?=\r\n)")
 
 
@@ -65,7 +69,8 @@ class RequestHeaders(HTTPHeaders):
                 break
             lowered[name] = value.decode("latin-1")
         self.lowered = lowered
-        """Their values by lower-case name; those of one name are joined by commas."""
+        """Their values by lower-case name; those of one name are joined by commas, but for
+        SEPARATORS."""
 
     def __getitem__(self, name: str) -> str:
         return self.lowered[name.lower()]
@@ -107,7 +112,7 @@ def _joined(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
     values: dict[str, list[str]] = {}
     for key, value in raw:
         values.setdefault(_lower(key), []).append(value.decode("latin-1"))
-    return {name: ",".join(texts) for name, texts in values.items()}
+    return {name: SEPARATORS.get(name, ",").join(texts) for name, texts in values.items()}
 
 
 def _lower(name: bytes) -> str:

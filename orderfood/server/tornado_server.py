@@ -27,7 +27,7 @@ from orderfood.server.bounded_cache import bounded_cache
 from orderfood.server.connection import HIGH_WATER
 from orderfood.server.exchange import SLICE, Address, Exchange, Source, prepare_stream
 from orderfood.server.framing import BodyRefused, body_of
-from orderfood.server.heads import MAX_FIELDS
+from orderfood.server.heads import MAX_FIELDS, SEPARATORS
 from orderfood.server.limits import SWEEP_SECONDS, Limits
 from orderfood.server.lingering_close import LingeringConnections
 
@@ -388,6 +388,9 @@ class _Strict(HTTPMessageDelegate):
             del headers["Expect"]  # RFC 9110, 10.1.1; Tornado would answer it
         if headers.get("Expect", "").lower() == "100-continue":
             headers["Expect"] = "100-continue"  # Tornado knows no other case
+        for name, separator in SEPARATORS.items():  # Tornado joins all headers by commas
+            if name in headers:
+                headers[name] = separator.join(headers.get_list(name))
         words = [word.strip(" \t") for word in headers.get("Connection", "").lower().split(",")]
         if "Upgrade" in headers or "close" in words:  # Tornado knows close alone only
             self._exchange.end_behind()

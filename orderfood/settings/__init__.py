@@ -10,19 +10,16 @@ default, meaning and parser stand beside it. Importing this is cheap and touches
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import Field, dataclass, field, fields
+from collections.abc import Mapping, MutableMapping
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import Any
 
 from orderfood.settings import otel_variables, values
+from orderfood.settings.described import Others, SettingDescription, SettingsError, setting
 from orderfood.settings.secrets import shown
-from orderfood.settings.values import HTTPServerName, LogFormat, SpanExporter, package_version
-
-if TYPE_CHECKING:
-    from ipaddress import IPv4Network, IPv6Network
-
-    from limits import RateLimitItem
+from orderfood.settings.service import METRICS_FOLDER, ServiceSettings
+from orderfood.settings.values import HTTPServerName, LogFormat, Rate, SpanExporter, package_version
 
 __all__ = [
     "METRICS_FOLDER",
@@ -41,319 +38,67 @@ __all__ = [
     "worker_environment",
 ]
 
-T = TypeVar("T")
-
 TRACE_CONTEXT = otel_variables.TRACE_CONTEXT
-
-METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable by which prometheus-client knows that it counts for several processes."""
-
-
-class SettingsError(Exception):
-    """A variable makes no sense. The message is one line that names the variable, its value
-    (never a password) and what is allowed."""
-
-
-class SettingDescription(NamedTuple):
-    """One row of the table in ``--help`` and in the README."""
-
-    name: str
-    default: str
-    meaning: str
-
-
-Others = Mapping[str, Any]
-"""The fields that stand above one, by their names: what they were read as."""
-
-
-class _Setting(NamedTuple):
-    default: str
-    meaning: str
-    allowed: str
-    parse: Callable[[str], object]
-    compute: Callable[[], str] | None
-    fit: Callable[[Any, Others], object] | None
-    empty: Literal["not set", "a value", "refused"]
-
-
-def setting(
-    default: str,
-    meaning: str,
-    allowed: str,
-    parse: Callable[[str], T],
-    *,
-    compute: Callable[[], str] | None = None,
-    fit: Callable[[T, Others], T] | None = None,
-    empty: Literal["not set", "a value", "refused"] = "not set",
-    secret: bool = False,
-) -> T:
-    """A field that one variable gives. ``default``, ``meaning`` and ``allowed`` are what is shown;
-    ``parse`` raises ValueError. ``compute`` finds the default where it is no constant; ``fit`` gets
-    the fields above, and returns the value or raises ValueError; ``empty`` says what an empty
-    variable is; a ``secret`` is left out of ``repr``."""
-    described = _Setting(default, meaning, allowed, parse, compute, fit, empty)
-    made: T = field(metadata={"setting": described}, repr=not secret)
-    return made
-
-
-def derived(derive: Callable[[Mapping[str, str], Others], T]) -> T:
-    """A field that follows from variables that are not ours, and from the fields above."""
-    made: T = field(metadata={"derive": derive})
-    return made
-
-
-def _fitting_workers(workers: int, others: Others) -> int:
-    if workers > 1 and others["storage_url"] == "memory://":
-        raise ValueError
-    return workers
-
-
-def _fitting_metrics_port(port: int | None, others: Others) -> int | None:
-    of_its_own = others["enable_metrics"] and port != (others["port"] or None)
-    return port if of_its_own else None
-
-
-def _span_exporter(environ: Mapping[str, str], others: Others) -> SpanExporter:
-    """By OpenTelemetry's own variables; what else there is of them the SDK reads itself."""
-    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return "none"
-    if environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none":
-        return "none"
-    otlp = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    if any(environ.get(name) for name in otlp):
-        return "otlp"
-    return "jaeger" if others["jaeger_endpoint"] else "none"
-
-
-def _metrics_folder(environ: Mapping[str, str], others: Others) -> str:
-    """The folder as set. Raises SettingsError when it cannot be written to, before
-    prometheus-client fails on it with a traceback."""
-    value = environ.get(METRICS_FOLDER, "")
-    if value and not (os.path.isdir(value) and os.access(value, os.W_OK)):
-        raise SettingsError(
-            f"{METRICS_FOLDER} is {shown(value)}; allowed: a folder that can be written to"
-        )
-    return value
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """The settings of one process, in the order of the README's table. The URLs may hold a
-    password: ``repr`` leaves them out."""
+class Settings(ServiceSettings):
+    """The settings of one process, in the order of the README's table: what the service is, and
+    then what a browser is shown."""
 
-    storage_url: str = setting(
-        "sqlite:///orderfood.db",
-        "where the facts are kept: memory://, sqlite:///path or"
-        " postgresql://user:password@host/db?options (postgres:// too; sslmode as in libpq)",
-        "memory://, sqlite:///path or postgresql://user:password@host/db?options",
-        values.storage_url,
-        empty="refused",  # a secret that is empty must not send orders elsewhere
-        secret=True,
-    )
-    storage_pool_size: int = setting(
-        "10",
-        "Postgres connections of one process",
-        "a whole number from 1 to 1000",
-        values.whole_number(1, 1000),
-    )
-    storage_wait_seconds: float = setting(
-        "30",
-        "how long a program waits for a database that is not up yet, then one clear error and"
-        " exit 1",
-        values.SECONDS,
-        values.seconds,
-    )
-    host: str = setting(
-        "127.0.0.1",
-        "the address where order-food listens; :: is all addresses of both families",
-        "a host name or an IP address, without a port",
-        values.host,
-    )
-    port: int = setting(
-        "8080",
-        "the port where order-food listens; 0 is any free one",
-        "a whole number from 0 to 65535",
-        values.port,
-    )
-    fixtures_dir: Path = setting(
-        "the packaged fixtures",
-        "the folder that database-load reads",
-        "the path of a folder",
-        values.folder,
-        compute=values.packaged_fixtures,
-    )
-    spool_dir: Path | None = setting(
-        "the system's folder for temporary files",
-        "the folder where database-load keeps what is too much for memory while it reads the coupon"
-        " files: 8 bytes for each of their lines, in a file without a name; small files need none",
-        "the path of a folder",
-        values.folder_or_none,
-        compute=lambda: "",
-    )
-    """None: where the system keeps temporary files, which is looked for when it is needed."""
-    environment: str = setting(
-        "dev",
-        "reported in logs, spans and metrics; where it is prod or production the sample keys open"
-        " nothing",
-        values.LABEL,
-        values.label,
-    )
-    service_version: str = setting(
-        "the package's version",
-        "reported in logs, spans and metrics",
-        values.LABEL,
-        values.label,
-        compute=package_version,
-    )
-    log_level: str = setting(
-        "info",
-        "the least that is logged: debug, info, warning, error or critical",
-        "debug, info, warning, error or critical",
-        values.log_level,
-    )
-    """A name of the standard library's, in capitals: ``INFO``."""
-    log_format: LogFormat = setting(
-        "text on a terminal, else json",
-        "text, or json: one object a line",
-        "text or json",
-        values.log_format,
-        compute=values.fitting_log_format,
-    )
-    cors_allowed_origins: tuple[str, ...] = setting(
-        "*",
-        "the web origins that may call the API: * for all, or several with commas between",
-        "*, or origins such as https://shop.example or http://localhost:3000, with commas between",
-        values.origins,
-    )
-    """Origins as browsers send them, or ``("*",)``."""
-    drain_seconds: float = setting(
-        "5",
-        "on SIGTERM: how long new requests are still served while /ready is 503 (it ends sooner"
-        " when no connection is open); requests in flight get at most as long again. SIGINT"
-        " skips the wait",
-        values.SECONDS,
-        values.seconds,
-    )
-    idle_seconds: float = setting(
-        "75",
-        "how long a connection may be silent between two requests; to be longer than the load"
-        " balancer keeps its own, so that it and not the server ends them",
-        "a number of seconds from 1 to 86400, such as 75 or 620",
-        values.seconds_from_one,
-    )
-    http_server: HTTPServerName = setting(
-        "httptools",
-        "who parses HTTP: httptools, a parser in C, or tornado, Tornado's own server",
-        "httptools or tornado",
-        values.http_server,
-    )
-    workers: int = setting(
-        "1",
-        "how many processes serve, on one port; memory:// has one",
-        "a whole number from 1 to 64, and 1 with memory://",
-        values.whole_number(1, 64),
-        fit=_fitting_workers,
-    )
-    feed_clients: int = setting(
-        "2000",
-        "how many may follow the feed at the same time, in each process; one more is 503",
-        "a whole number from 0 to 1000000",
-        values.whole_number(0, 1_000_000),
-    )
-    rate_limit: RateLimitItem | None = setting(
-        "off",
-        "how many requests a client may send, such as 100/minute: counted for each good key, or"
-        " else for each address (IPv6: each /64), in each process; not for /health, /ready and"
-        " /metrics",
-        values.RATE,
-        values.rate_limit,
-    )
-    """None when requests are not limited."""
-    abuse_limit: RateLimitItem | None = setting(
-        "off",
-        "how many wrong keys and unknown coupon codes may come from one address, such as 30/minute;"
-        " more are 429. Behind a proxy it needs TRUSTED_PROXIES, or all customers are one address",
-        values.RATE,
-        values.rate_limit,
-    )
-    """None when wrong keys and unknown coupon codes are not limited."""
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = setting(
-        "none",
-        "the networks of the proxies that are believed, with commas between: who they say that a"
-        " client is (X-Forwarded-For, Forwarded), and whether its request is traced (traceparent)",
-        "none, or addresses or networks such as 10.0.0.0/8, with commas between",
-        values.networks,
-    )
-    preparation_minutes: int = setting(
-        "15",
-        "when an accepted order will be ready, in minutes from then, unless the kitchen says so",
-        "a whole number from 1 to 240",
-        values.whole_number(1, 240),
-    )
-    accept_alert_minutes: int = setting(
-        "10",
-        "after how many minutes an order that nobody has accepted is an alert; 0: never",
-        "a whole number from 0 to 1440",
-        values.whole_number(0, 1440),
-    )
-    personal_data_days: int = setting(
-        "30",
-        "how many days after their end the names and notes of completed and cancelled orders are"
-        " kept; 0 keeps them for ever",
-        "a whole number from 0 to 36500",
-        values.whole_number(0, 36500),
-    )
-    event_days: int = setting(
-        "30",
-        "how many days the events of orders are kept, and a feed can be resumed; 0 keeps them for"
-        " ever",
-        "a whole number from 0 to 36500",
-        values.whole_number(0, 36500),
-    )
-    enable_metrics: bool = setting(
+    guest_orders: bool = setting(
         "true",
-        "whether order-food counts and serves GET /metrics; false: 404",
+        "whether guests may order in a browser without a key; false: only who has one",
         "true or false",
         values.boolean,
     )
-    metrics_port: int | None = setting(
-        "the same as PORT",
-        "a port of its own for GET /metrics, which then is 404 on PORT; 0 is any free one",
-        "a whole number from 0 to 65535",
-        values.port_or_none,
-        compute=lambda: "",
-        fit=_fitting_metrics_port,
+    guest_rate_limit: Rate | None = setting(
+        "60/minute",
+        "how many orders and cancellations guests may send from one address; off: any number."
+        " Behind a proxy it needs TRUSTED_PROXIES, or all guests are one address",
+        values.RATE,
+        values.rate_limit,
     )
-    """None when the metrics have no port of their own."""
-    jaeger_endpoint: str = setting(
-        "http://localhost:14268/api/traces",
-        "where spans go, as thrift over HTTP; set and empty: nowhere. OTEL_EXPORTER_OTLP_ENDPOINT"
-        " takes its place; OTEL_SDK_DISABLED, OTEL_TRACES_SAMPLER and the other standard variables"
-        " count",
-        "an http:// or https:// URL, or nothing at all",
-        values.endpoint,
-        empty="a value",
-        secret=True,
+    """None when guests are not limited."""
+    shop_name: str = setting(
+        "orderfood",
+        "the name of the shop, on its pages",
+        "1 to 60 visible characters, blanks between them",
+        values.name,
     )
-    """Empty when spans do not go there."""
-    pod_name: str = setting(
+    shop_currency: str = setting(
+        "EUR",
+        "the currency of all prices, on the pages",
+        "three letters of ISO 4217, such as EUR or USD",
+        values.currency,
+    )
+    shop_locale: str = setting(
+        "en",
+        "the language of the pages, and how they write numbers and times",
+        "en or de, or one of them with a region such as en-GB or de-AT",
+        values.locale,
+    )
+    shop_accent: str = setting(
+        "#b3401f",
+        "the one colour of the shop, on its pages",
+        "a colour such as #b3401f",
+        values.colour,
+    )
+    """As #rrggbb, in lower case."""
+    images_dir: Path | None = setting(
         "none",
-        "the pod's name, reported in spans",
-        values.LABEL,
-        values.optional_label,
+        "the folder whose pictures are served at /images/",
+        "none, or the path of a folder",
+        values.folder_or_none,
+        compute=lambda: "",
     )
-    """Empty outside Kubernetes."""
-
-    metrics_folder: str = derived(_metrics_folder)
-    """Where processes share their counts; empty when there is but one."""
-    jaeger_is_assumed: bool = derived(lambda environ, others: "JAEGER_ENDPOINT" not in environ)
-    """Whether JAEGER_ENDPOINT is not set, so that an unreachable collector is no warning."""
-    span_exporter: SpanExporter = derived(_span_exporter)
-    """Where spans go: decided here so that a program that is not traced never imports the SDK."""
-    propagators: tuple[str, ...] = derived(
-        lambda environ, others: otel_variables.propagators(environ)
+    """None when no pictures are served."""
+    image_hosts: tuple[str, ...] = setting(
+        "none",
+        "the hosts that pictures of products may come from by https, with commas between",
+        "none, or hosts such as images.example or images.example:8443, with commas between",
+        values.image_hosts,
     )
-    """By which of OpenTelemetry's propagators an incoming request's trace is found."""
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:

@@ -11,13 +11,11 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
-
-    from limits import RateLimitItem
 
 LogFormat = Literal["text", "json"]
 HTTPServerName = Literal["httptools", "tornado"]
@@ -111,6 +109,44 @@ def label(value: str) -> str:
     return _matching(r"[^\s\ud800-\udfff]{1,100}", value)
 
 
+def name(value: str) -> str:
+    """Visible characters with blanks between them: the value stands on pages."""
+    if not value.isprintable():
+        raise ValueError
+    return _matching(r"[^\s\ud800-\udfff](.{0,58}[^\s\ud800-\udfff])?", value)
+
+
+def currency(value: str) -> str:
+    """In capitals."""
+    return _matching("[A-Za-z]{3}", value).upper()
+
+
+def locale(value: str) -> str:
+    """A language that the pages have, with a region or without (BCP 47)."""
+    language, hyphen, region = value.replace("_", "-").partition("-")
+    tag = f"{language.lower()}{hyphen}{region.upper()}"
+    return _matching("(en|de)(-[A-Z]{2})?", tag)
+
+
+def colour(value: str) -> str:
+    """In lower case, as #rrggbb."""
+    return _matching("#[0-9a-f]{6}", value.lower())
+
+
+def image_hosts(value: str) -> tuple[str, ...]:
+    """Hosts with commas between, in lower case; empty for ``none``."""
+    if value == "none":
+        return ()
+    return tuple(_host_and_port(each.strip(" ").lower()) for each in value.split(","))
+
+
+def _host_and_port(value: str) -> str:
+    host = _matching(r"(?=.{1,259}$)[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?", value)
+    if urlsplit(f"//{host}").port == 0:  # ValueError when it is over 65535
+        raise ValueError
+    return host
+
+
 def http_server(value: str) -> HTTPServerName:
     """In any case."""
     return cast(HTTPServerName, _matching(r"httptools|tornado", value.lower()))
@@ -134,16 +170,37 @@ def endpoint(value: str) -> str:
     return value
 
 
-def rate_limit(value: str) -> RateLimitItem | None:
-    """A limit as the library limits writes it; None for ``off``."""
+class Rate(NamedTuple):
+    """At most ``amount`` in ``seconds``."""
+
+    amount: int
+    seconds: int
+
+
+_UNITS = {
+    "second": 1,
+    "minute": 60,
+    "hour": 3600,
+    "day": 86400,
+    "month": 30 * 86400,
+    "year": 360 * 86400,
+}
+
+_RATE = re.compile(
+    r" *(?P<amount>[0-9]{1,9}) *(/|per) *(?P<count>[0-9]{0,9}) *(?P<unit>[a-z]+?)s? *",
+    re.IGNORECASE,
+)
+
+
+def rate_limit(value: str) -> Rate | None:
+    """A limit; None for ``off``."""
     if value == "off":
         return None
-    from limits import parse  # only who wants a limit pays for the import
-
-    limit = parse(value)
-    if limit.amount < 1 or ";" in value:
+    found = _RATE.fullmatch(value)
+    unit = _UNITS.get(found["unit"].lower()) if found else None
+    if found is None or unit is None or int(found["amount"]) < 1:
         raise ValueError
-    return limit
+    return Rate(int(found["amount"]), unit * (int(found["count"] or 1) or 1))
 
 
 def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:

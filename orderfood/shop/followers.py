@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from orderfood.shop.guests import is_guest_id
 from orderfood.shop.observer import Observer
 from orderfood.shop.refusals import FeedFull, TooManyRequests
 from orderfood.shop.ring import Audience
@@ -18,6 +19,9 @@ from orderfood.shop.ring import Audience
 logger = logging.getLogger(__name__)
 
 STREAMS_OF_A_USER = 6
+GUESTS_SHARE = 0.9
+"""Of all streams, how many may be guests': the kitchen must still be able to follow."""
+
 STREAM_KINDS = ("customer", "shop")
 STREAM_ENDINGS = ("client", "slow", "revoked", "drain")
 """Who follows, and why a stream ends."""
@@ -135,11 +139,11 @@ class Followers:
 
     def check_room(self, user_id: str) -> None:
         """Raises TooManyRequests when the user has enough streams, FeedFull when this process
-        has."""
+        has: for guests, who may be anybody, before the last tenth of it."""
         if self._streams[user_id] >= STREAMS_OF_A_USER:
             message = f"a user may have {STREAMS_OF_A_USER} streams"
             raise TooManyRequests("streams", message, RETRY_AFTER)
-        if self._count >= self._most:
+        if self._count >= (self._most * GUESTS_SHARE if is_guest_id(user_id) else self._most):
             raise FeedFull("feed_full", "too many follow the feed already; try again")
 
     def add(self, follower: Follower) -> None:

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from orderfood.shop.catalogue import CatalogueCache, Snapshot, utc_now
 from orderfood.shop.coupons import MAX_CODE, MAX_FILE_CODE, MIN_FILE_CODE, fold_code, refused
 from orderfood.shop.feed import NULL_FEED, Feed
+from orderfood.shop.guests import check_coupon as check_guest_coupon
+from orderfood.shop.guests import check_open, is_guest
 from orderfood.shop.key_locks import KeyLocks
 from orderfood.shop.lifecycle import CUSTOMER, Action, order_change
 from orderfood.shop.observer import NULL_OBSERVER, Observer
@@ -99,28 +101,31 @@ async def authenticate(shop: Shop, key: str | None, scope: str) -> User:
     """
     if not key:
         raise KeyMissing("no_key", "an API key is required in the header api_key")
-    found = await find_key(shop, key)
-    if found is None:
-        raise KeyRefused("wrong_key", "the API key is not valid")
-    user, api_key = found
-    if _has_expired(shop, api_key):
-        raise KeyRefused("expired_key", "the API key has expired")
+    user, api_key = await get_key(shop, key)
     if scope not in api_key.scopes:
         raise KeyRefused("scope", f"the API key lacks the scope {scope}")
     return user
 
 
-async def find_key(shop: Shop, key: str) -> tuple[User, ApiKey] | None:
-    """The user and the stored key; None when there is no such key, or it is always refused."""
-    snapshot = await shop.catalogue.get()
-    hashed = hash_key(key)
-    return None if hashed in shop.refused_keys else snapshot.keys.get(hashed)
+async def get_key(shop: Shop, key: str) -> tuple[User, ApiKey]:
+    """The user of this key and the stored key, whatever its scopes. Raises KeyRefused for one that
+    does not exist, is always refused or has expired."""
+    snapshot, hashed = await shop.catalogue.get(), hash_key(key)
+    found = None if hashed in shop.refused_keys else snapshot.keys.get(hashed)
+    if found is None:
+        raise KeyRefused("wrong_key", "the API key is not valid")
+    if _has_expired(shop, found[1]):
+        raise KeyRefused("expired_key", "the API key has expired")
+    return found
 
 
 async def is_good_key(shop: Shop, key: str) -> bool:
     """Whether the key exists and has not expired, whatever its scopes."""
-    found = await find_key(shop, key)
-    return found is not None and not _has_expired(shop, found[1])
+    try:
+        await get_key(shop, key)
+    except KeyRefused:
+        return False
+    return True
 
 
 def holds_scope(shop: Shop, hashed: str, user_id: str, scope: str) -> bool:
@@ -184,6 +189,8 @@ async def quote_for(shop: Shop, user: User, basket: Basket) -> Quote:
     an order counts exactly. Raises Unprocessable."""
     quoted = await quote(shop, basket)
     coupon = quoted.coupon
+    if is_guest(user):
+        check_guest_coupon(coupon)
     if coupon and not (coupon.max_uses is None and coupon.max_uses_per_user is None):
         uses, by_user = await shop.storage.get_coupon_uses(coupon.code, user.id)
         if _reached(uses, coupon.max_uses) or _reached(by_user, coupon.max_uses_per_user):
@@ -244,6 +251,24 @@ async def place_order(
 
     Raises Unprocessable, PriceChanged, StillInProgress, IdempotencyConflict.
     """
+    if not is_guest(user):
+        return await _place(shop, user, basket, idempotent, expected_total)
+    # one at a time: how many wait is counted before another one is stored
+    async with shop.key_locks.hold((user.id, _ALL_KEYS)):
+        return await _place(shop, user, basket, idempotent, expected_total)
+
+
+_ALL_KEYS = ""
+"""Stands for all of a guest's requests: no Idempotency-Key is empty."""
+
+
+async def _place(
+    shop: Shop,
+    user: User,
+    basket: Basket,
+    idempotent: IdempotentRequest | None,
+    expected_total: int | None,
+) -> Order:
     if idempotent is None:
         return await _price_and_store(shop, user, basket, None, expected_total)
     async with shop.key_locks.hold((user.id, idempotent.key)):
@@ -263,6 +288,9 @@ async def _price_and_store(
     key is returned instead, for the menu may have changed since."""
     try:
         quoted = await quote(shop, basket)
+        if is_guest(user):
+            check_guest_coupon(quoted.coupon)
+            check_open(await shop.storage.count_open_orders_of(user.id))
         _check_total(quoted, expected_total)
     except (Unprocessable, PriceChanged):
         first = await shop.storage.find_order_by_key(user.id, key) if key else None

@@ -162,6 +162,10 @@ class Orders:
             {str(status): counts[status] for status in OPEN_STATUSES}, min(placed, default=None)
         )
 
+    def count_open_of(self, user_id: str) -> int:
+        ids = (order_id for _, order_id in self._by_user.get(user_id, ()))
+        return sum(self._orders[order_id].status in OPEN_STATUSES for order_id in ids)
+
 
 def _place_of(order: Order) -> tuple[datetime, UUID]:
     return order.created_at, order.id

@@ -205,6 +205,9 @@ class MemoryStorage(Storage):
     async def count_open_orders(self) -> OpenOrders:
         return self._orders.count_open()
 
+    async def count_open_orders_of(self, user_id: str) -> int:
+        return self._orders.count_open_of(user_id)
+
     async def read_events(
         self,
         after: int | None,

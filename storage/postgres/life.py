@@ -161,6 +161,10 @@ COUNT_ORDERS = """
 SELECT status, count(*), min(created_at) FROM orders WHERE status = ANY ($1) GROUP BY status
 """
 
+COUNT_ORDERS_OF_USER = """
+SELECT count(*) FROM orders WHERE user_id = $1 AND status = ANY ($2)
+"""
+
 BLANK_PERSONAL_DATA = """
 UPDATE orders SET pickup_name = NULL, pickup_note = NULL, cancel_note = NULL
 WHERE id IN (
@@ -263,6 +267,13 @@ async def count_open_orders(connections: Connections) -> OpenOrders:
     counts = {**dict.fromkeys(map(str, OPEN_STATUSES), 0), **{row[0]: row[1] for row in rows}}
     oldest = [row[2] for row in rows if row[0] == OrderStatus.PLACED]
     return OpenOrders(counts, oldest[0] if oldest else None)
+
+
+async def count_open_orders_of(connections: Connections, user_id: str) -> int:
+    """How many orders of the user wait."""
+    rows = await connections.fetch(COUNT_ORDERS_OF_USER, user_id, OPEN_STATUSES)
+    count: int = rows[0][0]
+    return count
 
 
 async def blank_personal_data(connections: Connections, before: datetime, limit: int) -> int:

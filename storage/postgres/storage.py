@@ -143,6 +143,9 @@ class PostgresStorage(SQLStorage):
     async def count_open_orders(self) -> OpenOrders:
         return await life.count_open_orders(self._database)
 
+    async def count_open_orders_of(self, user_id: str) -> int:
+        return await life.count_open_orders_of(self._database, user_id)
+
     # --- the event log ---
 
     async def read_events(

@@ -117,3 +117,13 @@ def count_open_orders(db: sqlite3.Connection) -> OpenOrders:
     counts = {str(status): 0 for status in OPEN_STATUSES} | {row[0]: row[1] for row in rows}
     oldest = {row[0]: row[2] for row in rows}
     return OpenOrders(counts, to_time(oldest.get(OrderStatus.PLACED)))
+
+
+def count_open_orders_of(db: sqlite3.Connection, user_id: str) -> int:
+    """As Storage.count_open_orders_of."""
+    count: int = db.execute(
+        "SELECT count(*) FROM orders WHERE user_id = ?"
+        f" AND status IN ({', '.join('?' * len(OPEN_STATUSES))})",
+        (user_id, *map(str, OPEN_STATUSES)),
+    ).fetchone()[0]
+    return count

@@ -187,6 +187,9 @@ class SQLiteStorage(SQLStorage):
     async def count_open_orders(self) -> OpenOrders:
         return await self._file.read(life.count_open_orders)
 
+    async def count_open_orders_of(self, user_id: str) -> int:
+        return await self._file.read(life.count_open_orders_of, user_id)
+
     # --- the event log ---
 
     async def read_events(

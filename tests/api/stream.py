@@ -28,10 +28,11 @@ class Event(NamedTuple):
 class Stream:
     """A request whose answer is read as far as a test needs it."""
 
-    def __init__(self, port: int, path: str = SHOP, key: str = KITCHEN, *lines: str,
+    def __init__(self, port: int, path: str = SHOP, key: str | None = KITCHEN, *lines: str,
                  method: str = "GET", version: str = "1.1") -> None:  # fmt: skip
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
-        head = [f"{method} {path} HTTP/{version}", "Host: x", f"api_key: {key}", *lines, "", ""]
+        keys = [] if key is None else [f"api_key: {key}"]
+        head = [f"{method} {path} HTTP/{version}", "Host: x", *keys, *lines, "", ""]
         self.socket.sendall("\r\n".join(head).encode())
         self._raw = b""
         self._body = b""
@@ -112,7 +113,7 @@ class Stream:
 
 
 @contextmanager
-def following(port: int, path: str = SHOP, key: str = KITCHEN, *lines: str,
+def following(port: int, path: str = SHOP, key: str | None = KITCHEN, *lines: str,
               **options: str) -> Iterator[Stream]:  # fmt: skip
     stream = Stream(port, path, key, *lines, **options)
     try:

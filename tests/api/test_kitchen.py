@@ -214,6 +214,7 @@ def test_known_versions(client: Client) -> None:
         (None, None),
         ({}, None),
         ({"name": "", "note": " \u2003"}, None),
+        ({"name": "\u200b\u2060", "note": "\u00a0\ufeff"}, None),
         ({"name": None, "note": None}, None),
         ({"name": "Ann"}, {"name": "Ann"}),
         ({"name": " ", "note": "no nuts"}, {"note": "no nuts"}),

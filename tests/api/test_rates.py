@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from limits import parse
 
 from orderfood.api.ratelimit import RateLimiter
+from orderfood.settings.values import Rate
 from rig.processes import serving
 from tests.api.client import KEY, Client, connect
 
@@ -244,12 +244,12 @@ def test_nobody_is_braked_who_was_not_told_to_be(http_server: dict[str, str]) ->
 
 
 def test_a_window_ends_by_a_clock_that_is_never_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    limiter = RateLimiter(parse("2/minute"))
+    limiter = RateLimiter(Rate(2, 60))
     assert [limiter.count("a").allowed for _ in range(3)] == [True, True, False]
     monkeypatch.setattr("time.time", lambda: 1.0)
     assert 58 <= limiter.count("a").reset <= 60
     now = 1000.0
-    ours = RateLimiter(parse("2/minute"), clock=lambda: now)
+    ours = RateLimiter(Rate(2, 60), clock=lambda: now)
     assert [ours.count("a").reset for _ in range(3)] == [60, 60, 60]
     now += 59.5
     assert (ours.count("a").allowed, ours.peek("a").reset) == (False, 1)
@@ -260,13 +260,13 @@ def test_a_window_ends_by_a_clock_that_is_never_set_back(monkeypatch: pytest.Mon
 
 def test_a_window_is_never_longer_than_it_is() -> None:
     for tenth in range(1, 10_000):
-        limiter = RateLimiter(parse("2/hour"), clock=lambda now=tenth / 10: now)  # type: ignore[misc]
+        limiter = RateLimiter(Rate(2, 3600), clock=lambda now=tenth / 10: now)  # type: ignore[misc]
         assert limiter.count("a").reset == 3600
 
 
 def test_the_clients_that_are_counted_are_bounded() -> None:
     now = 0.0
-    limiter = RateLimiter(parse("1/minute"), most=100, clock=lambda: now)
+    limiter = RateLimiter(Rate(1, 60), most=100, clock=lambda: now)
     for number in range(1000):
         limiter.count(f"client {number}")
         assert len(limiter._windows) <= 100

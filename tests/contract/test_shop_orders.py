@@ -219,3 +219,15 @@ async def test_a_page_of_many_lines_ends_early(database: Database, oldest_first:
         assert found == (orders if oldest_first else orders[::-1])
         few = await storage.list_shop_orders(OPEN, oldest_first=oldest_first, limit=25)
         assert (len(few.orders), few.more) == (25, False)
+
+
+async def test_open_orders_of_one_user_are_counted(database: Database) -> None:
+    async with database.open() as storage:
+        for n, status in enumerate([*WAYS, *WAYS]):
+            await brought(storage, new_order(("one", "two")[n % 2], created_at=NOW), status)
+        await storage.add_order(new_order("two"))
+        listed = [await storage.list_orders(user, limit=100) for user in ("one", "two", "three")]
+        expected = [sum(str(order.status) in OPEN for order in orders) for orders in listed]
+        counts = [await storage.count_open_orders_of(user) for user in ("one", "two", "three")]
+        assert counts == expected
+        assert counts[2] == 0 < counts[0] < len(listed[0])

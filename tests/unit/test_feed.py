@@ -15,6 +15,7 @@ from orderfood.api.events import ServerSentEvents
 from orderfood.shop import feed, followers
 from orderfood.shop.feed import Hub
 from orderfood.shop.followers import Follower
+from orderfood.shop.guests import guest_of
 from orderfood.shop.observer import Observer
 from orderfood.shop.order_ids import new_order_id
 from orderfood.shop.refusals import FeedFull, TooManyRequests
@@ -116,7 +117,8 @@ class Running:
 
     def __init__(self, **options: Any) -> None:
         self.log, self.ends = Log(), Ends()
-        self.hub = Hub(self.log, ServerSentEvents(), 1000, self.ends, **options)
+        most = options.pop("most", 1000)
+        self.hub = Hub(self.log, ServerSentEvents(), most, self.ends, **options)
         self.valid = True
 
     async def follow(
@@ -154,6 +156,18 @@ async def running(**options: Any) -> AsyncIterator[Running]:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert made.ends.open == made.hub.clients
+
+
+async def test_guests_leave_room_for_the_kitchen() -> None:
+    async with running(most=10) as it:
+        guests = [guest_of(str(number)).id for number in range(10)]
+        for guest in guests[:9]:
+            await it.follow(user=guest)
+        with pytest.raises(FeedFull):
+            await it.follow(user=guests[9])
+        await it.follow(user="kitchen")
+        with pytest.raises(FeedFull):
+            await it.follow(user="kitchen")
 
 
 async def test_nobody_follows_and_nothing_is_read() -> None:

@@ -54,7 +54,8 @@ def test_a_path_leads_to_its_template(path: str) -> None:
         ("/docs/swagger-ui.css", "/docs/:file", {"file": "swagger-ui.css"}),
         ("/docs/", "unknown", {}),
         ("/openapi_json", "unknown", {}),
-        ("/", "unknown", {}),
+        ("/", "/", {}),
+        ("//", "unknown", {}),
         ("*", "*", {}),
     ],
 )
@@ -83,7 +84,7 @@ def test_a_page_may_have_parameters_of_any_name() -> None:
     class Page(RequestHandler):
         pass
 
-    application = pages_application({"/orders/{id}/lines/{line}": Page})
+    application = pages_application(pages={"/orders/{id}/lines/{line}": Page})
     request = cast(Any, SimpleNamespace(path="/orders/5/lines/7"))
     found = [rule.matcher.match(request) for rule in application.wildcard_router.rules]
     assert found == [{"path_args": [b"5", b"7"], "path_kwargs": {}}]

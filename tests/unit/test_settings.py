@@ -117,6 +117,19 @@ def test_several_workers_share_no_memory() -> None:
             "https://a.example, http://localhost:3000,http://[::1]:80",
             ("https://a.example", "http://localhost:3000", "http://[::1]:80"),
         ),
+        ("GUEST_ORDERS", "False", False),
+        ("GUEST_RATE_LIMIT", "off", None),
+        ("GUEST_RATE_LIMIT", "10 per 2 hours", (10, 7200)),
+        ("RATE_LIMIT", "5/second", (5, 1)),
+        ("RATE_LIMIT", "100 / MINUTES", (100, 60)),
+        ("RATE_LIMIT", "1 per day", (1, 86400)),
+        ("SHOP_NAME", "Zoë's <Söhne> & Co", "Zoë's <Söhne> & Co"),
+        ("SHOP_CURRENCY", "chf", "CHF"),
+        ("SHOP_LOCALE", "DE_at", "de-AT"),
+        ("SHOP_ACCENT", "#FFaa00", "#ffaa00"),
+        ("IMAGES_DIR", "a b", Path("a b")),
+        ("IMAGE_HOSTS", "none", ()),
+        ("IMAGE_HOSTS", "A.example, b.example:8443", ("a.example", "b.example:8443")),
     ],
 )
 def test_accepts(name: str, value: str, expected: object) -> None:
@@ -152,6 +165,24 @@ def test_accepts(name: str, value: str, expected: object) -> None:
         ("JAEGER_ENDPOINT", "localhost:14268"),
         ("JAEGER_ENDPOINT", "http://localhost:99999/"),
         ("POD_NAME", "a b"),
+        *(
+            ("RATE_LIMIT", rate)
+            for rate in ("0/minute", "5", "5/", "/minute", "5/minutely", "-1/day")
+        ),
+        *(
+            ("GUEST_RATE_LIMIT", rate)
+            for rate in ("5/minute;9/day", "1e3/day", "5/ss", "\u0665/day")
+        ),
+        *(("SHOP_NAME", name) for name in (" a", "a ", "a\nb", "x" * 61, "a\u202eb", "\ud800")),
+        *(("SHOP_CURRENCY", code) for code in ("EU", "EURO", "€", "E R", "\u017f\u017f\u017f")),
+        *(("SHOP_LOCALE", tag) for tag in ("fr", "english", "en-", "en-US-x", "de DE", "EN\n")),
+        *(("SHOP_ACCENT", colour) for colour in ("red", "#fff", "b3401f", "#b3401g", "#b3401f;")),
+        *(
+            ("IMAGE_HOSTS", hosts)
+            for hosts in (",", "a b", "https://a", "a;b", "a/b", "a:0", "*.a")
+        ),
+        *(("IMAGE_HOSTS", hosts) for hosts in ("a:99999", "a,", "'self'", "ä.example", "a..b")),
+        ("IMAGES_DIR", "a\0b"),
     ],
 )
 def test_refuses_in_one_line_that_says_what_is_allowed(name: str, value: str) -> None:
