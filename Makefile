@@ -8,10 +8,12 @@ DEFINITIONS := setup.cfg pyproject.toml constraints.txt
 # where version managers keep interpreters that are not on PATH
 INTERPRETERS := $(subst $() ,:,$(wildcard $(HOME)/.pyenv/versions/3.1[123].*/bin))
 
-.PHONY: run observe check test test-cluster fuzz bench bench-overhead soak schemas map lint format constraints clean
+.PHONY: run observe check test test-cluster fuzz bench bench-overhead soak schemas map screenshots lint javascript format constraints clean
 
 run: $(VENV)/run
-	@$(BIN)/database-migration && $(BIN)/database-load && exec $(BIN)/order-food
+	@$(BIN)/database-migration && $(BIN)/database-load
+	@echo 'the shop: http://localhost:'"$${PORT:-8080}"' · the kitchen: http://localhost:'"$${PORT:-8080}"'/kitchen, with the staff key apikitchen'
+	@exec $(BIN)/order-food
 
 # the same with a real Jaeger and Prometheus beside it, where their programs are on the PATH
 observe: $(VENV)/run
@@ -67,13 +69,28 @@ bench: $(VENV)/test
 soak: $(VENV)/test
 	$(BIN)/python -m benchmarks.soak $(OPTIONS)
 
-lint: $(VENV)/test
+# exact, for another TypeScript finds other faults; 7 is a native program and checks everything in a fifth of a second
+TYPESCRIPT := typescript@7.0.2
+TSC := $(VENV)/$(TYPESCRIPT)/node_modules/.bin/tsc
+
+lint: $(VENV)/test javascript
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile tests/cluster/*Dockerfile
 	$(BIN)/shellcheck *.sh scripts/*.sh tests/cluster/*.sh .ci/*
+
+# the types of the pages' JavaScript, which stand in its comments; jsconfig.json says how strictly, to editors, too
+javascript:
+	@export PATH="$$PATH:$(CURDIR)/$(BIN)"; \
+	for program in node npm; do \
+		if ! command -v $$program >/dev/null; then \
+			echo "left out: $$program is not on this machine, so the JavaScript is not checked"; exit 0; \
+		fi; \
+	done; \
+	[ -x $(TSC) ] || npm install --loglevel error --no-audit --no-fund --prefix $(VENV)/$(TYPESCRIPT) $(TYPESCRIPT) || exit 1; \
+	echo 'tsc --project jsconfig.json'; $(TSC) --project jsconfig.json
 
 format: $(VENV)/test
 	$(BIN)/ruff check --fix
@@ -86,6 +103,10 @@ schemas: $(BIN)/python
 # the picture of the house in CONTRIBUTING.md
 map: $(VENV)/test
 	$(BIN)/python -m rig.map
+
+# the README's pictures of the pages
+screenshots: $(VENV)/test
+	ORDERFOOD_SCREENSHOTS=1 $(BIN)/python -m pytest --numprocesses 0 tests/browser/test_screenshots.py
 
 # what was just tested, so that an install a year from now gets the same
 constraints: $(VENV)/test

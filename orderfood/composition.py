@@ -20,6 +20,7 @@ from orderfood.shop.observer import Observers
 from orderfood.shop.orders import Shop
 from orderfood.shop.sample_keys import SampleKeyWatch, refused_keys
 from orderfood.web.pages import PAGES, pages_application
+from orderfood.web.site import make_site
 from storage import Storage
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def new_context(settings: Settings, inner: Storage) -> Context:
     if metrics is not None:
         metrics.watch_catalogue(catalogue)
         metrics.watch_order_health(storage.order_health)
-    limits = (settings.rate_limit, settings.abuse_limit)
-    limiter, guesses = (RateLimiter(limit) if limit else None for limit in limits)
+    limits = (settings.rate_limit, settings.abuse_limit, settings.guest_rate_limit)
+    limiter, guesses, guests = (RateLimiter(limit) if limit else None for limit in limits)
     feed = Hub(storage, ServerSentEvents(), settings.feed_clients, observer)
     shop = Shop(
         storage,
@@ -53,7 +54,15 @@ def new_context(settings: Settings, inner: Storage) -> Context:
         feed=feed,
     )
     context = Context(
-        shop, settings, limiter, guesses, observer, metrics, storage.order_health, feed=feed
+        shop,
+        settings,
+        limiter,
+        guesses,
+        guests,
+        observer,
+        metrics,
+        storage.order_health,
+        feed=feed,
     )
     context.traffic.leaving.append(feed.end_all)
     return context
@@ -90,7 +99,9 @@ def api_application(context: Context, tracer: RequestTracer | None) -> Api:
     its own."""
     apart = context.settings.metrics_port is not None
     routes = [route for route in ROUTES if not (apart and route in METRICS)]
-    return Api(context, build_router(routes, PAGES), tracer, pages_application())
+    return Api(
+        context, build_router(routes, PAGES), tracer, pages_application(make_site(context.settings))
+    )
 
 
 def metrics_application(context: Context) -> Api:

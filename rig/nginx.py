@@ -1,5 +1,5 @@
-"""A real nginx before a test server, with Debian's defaults: HTTP/1.0 towards the server, answers
-buffered, a read time-out of a minute."""
+"""A real nginx before test servers, one or several, with Debian's defaults: HTTP/1.0 towards the
+servers, answers buffered, a read time-out of a minute."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+    upstream shop {{ {servers} }}
     server {{
         listen 127.0.0.1:{port};
         location / {{
-            proxy_pass http://127.0.0.1:{server_port};
+            proxy_pass http://shop;
             {more}
         }}
     }}
@@ -37,12 +38,14 @@ http {{
 
 
 @contextmanager
-def nginx_before(server_port: int, more: str = "") -> Iterator[int]:
-    """The port of an nginx before the server on ``server_port``; ``more`` are directives of its
-    location."""
+def nginx_before(*server_ports: int, more: str = "") -> Iterator[int]:
+    """The port of an nginx before the servers on ``server_ports``, which it asks in turn; ``more``
+    are directives of its location."""
     folder, port = Path(tempfile.mkdtemp(prefix="orderfood-nginx-")), free_port()
     folder.chmod(0o755)  # the workers are another user
-    text = CONFIGURATION.format(folder=folder, port=port, server_port=server_port, more=more)
+    # one that was away is asked again at once, and not only ten seconds later
+    servers = " ".join(f"server 127.0.0.1:{each} max_fails=0;" for each in server_ports)
+    text = CONFIGURATION.format(folder=folder, port=port, servers=servers, more=more)
     (folder / "nginx.conf").write_text(text)
     process = subprocess.Popen(
         ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", f"{folder}/error.log"],

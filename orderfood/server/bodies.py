@@ -46,22 +46,21 @@ class Encoded:
     gzipped: Encoded | None = None
 
 
-def encode_bytes(body: bytes, content_type: str) -> Encoded:
+def encode_bytes(body: bytes, content_type: str, cache_control: str = "no-cache") -> Encoded:
     """The encoded body. Its ETag is a digest, so that every replica answers the same."""
+    described: Fields = (("Content-Type", content_type), ("Cache-Control", cache_control))
     if len(body) < MIN_GZIPPED:
-        return _encoded(body, content_type)
+        return _encoded(body, described)
     # level 6 is gzip's own default; no time in it, so that all replicas make the same
     packed = gzip.compress(body, compresslevel=6, mtime=0)
-    varies = (("Vary", "Accept-Encoding"),)
-    gzipped = _encoded(packed, content_type, (*varies, ("Content-Encoding", "gzip")))
-    return _encoded(body, content_type, varies, gzipped)
+    described = (*described, ("Vary", "Accept-Encoding"))
+    gzipped = _encoded(packed, (*described, ("Content-Encoding", "gzip")))
+    return _encoded(body, described, gzipped)
 
 
-def _encoded(
-    body: bytes, content_type: str, more: Fields = (), gzipped: Encoded | None = None
-) -> Encoded:
+def _encoded(body: bytes, described: Fields, gzipped: Encoded | None = None) -> Encoded:
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    fields = (("Content-Type", content_type), ("Cache-Control", "no-cache"), ("ETag", etag), *more)
+    fields = (*described, ("ETag", etag))
     unchanged = tuple(each for each in fields if each[0] not in _OF_A_BODY)
     return Encoded(body, etag, Headers(fields), Headers(unchanged), gzipped)
 

@@ -27,7 +27,7 @@ class PageHandler(RequestHandler):
         item = negotiated(encoded, headers.get("Accept-Encoding"))
         current = has_current(headers.get("If-None-Match"), item.etag)
         for name, value in (item.unchanged if current else item.headers).fields:
-            self.set_header(name, value)
+            (self.add_header if name == "Vary" else self.set_header)(name, value)
         if current:
             self.set_status(304)
             return

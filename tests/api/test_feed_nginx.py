@@ -70,7 +70,7 @@ async def test_beats_keep_a_stream_alive(name: str, monkeypatch: pytest.MonkeyPa
 
 def live_long(server_port: int) -> None:
     with (
-        nginx_before(server_port, "proxy_read_timeout 2s;") as port,
+        nginx_before(server_port, more="proxy_read_timeout 2s;") as port,
         following(port, SHOP, "", LINE) as stream,
     ):
         began = time.monotonic()

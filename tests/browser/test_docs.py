@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import urllib.request
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from rig.processes import RunningServer, serving
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-
-
-@pytest.fixture(autouse=True)
-def _fresh_loop() -> None:
-    """None: playwright's loop is its own."""
+from tests.browser.conftest import TABLET, Visit
 
 
 @pytest.fixture(scope="module")
@@ -30,30 +20,13 @@ def server() -> Iterator[RunningServer]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    quiet = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
-        yield launched
-        launched.close()
-
-
 @pytest.fixture
-def page(browser: Browser, server: RunningServer) -> Iterator[Page]:
-    """The page when it is shown; neither a foreign host nor its own policy may be in its way."""
-    complaints: list[str] = []
-    hosts: set[str] = set()
-    opened = browser.new_page()
-    opened.on("console", lambda message: complaints.append(message.text))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
-    opened.goto(f"{server.url}/docs")
+def page(visit: Visit, server: RunningServer) -> Page:
+    """The page when it is shown."""
+    opened = visit(server.url, viewport=TABLET)
+    opened.goto("/docs")
     expect(opened.get_by_role("heading", name=re.compile("orderfood"))).to_be_visible()
-    yield opened
-    opened.close()
-    assert complaints == []
-    assert hosts <= {urlsplit(server.url).netloc, ""}
+    return opened
 
 
 def test_it_shows_every_operation(page: Page, server: RunningServer) -> None:

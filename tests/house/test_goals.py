@@ -12,6 +12,7 @@ from rig.processes import ROOT
 
 MOST_LINES = 500
 MOST_LINES_OF_A_CLASS = 250
+MOST_LINES_OF_A_SCRIPT = 300
 MOST_FLAT_MODULES = 8
 MEDIAN_LINES, NINTH_DECILE_LINES = 5, 14
 
@@ -38,6 +39,12 @@ def test_every_package_says_what_it_is_in_a_line() -> None:
 def test_no_file_is_too_long() -> None:
     everything = (*PACKAGES, "rig", "tests", "benchmarks", "chart")
     long = {path for path, text in modules(*everything) if text.count("\n") > MOST_LINES}
+    assert long == set()
+
+
+def test_no_script_of_a_page_is_too_long() -> None:
+    scripts = Path(ROOT, "orderfood/web/static").rglob("*.js")
+    long = {p.name for p in scripts if p.read_text().count("\n") > MOST_LINES_OF_A_SCRIPT}
     assert long == set()
 
 

@@ -1,4 +1,4 @@
-SwaggerUIBundle({
+/** @type {any} */ (window).SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#page",
   deepLinking: true,

@@ -1,0 +1,34 @@
+"""The kitchen's board, as a test finds its way on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.sync_api import Locator, Page
+
+COUNT_TONES = """
+window.tones = 0;
+const start = OscillatorNode.prototype.start;
+OscillatorNode.prototype.start = function (...at) { window.tones += 1; start.apply(this, at); };
+"""
+"""A script that counts what is heard."""
+
+
+def button(place: Page | Locator, name: str) -> Locator:
+    return place.get_by_role("button", name=name, exact=True)
+
+
+def order(place: Page | Locator, placed: Any) -> Locator:
+    """The article of an order."""
+    return place.get_by_role("article", name=f"Order {placed['number']}", exact=True)
+
+
+def region(page: Page, name: str) -> Locator:
+    return page.get_by_role("region", name=name, exact=True)
+
+
+def sign_in(page: Page, key: str = "apikitchen") -> Page:
+    page.goto("/kitchen")
+    page.get_by_label("Staff key").fill(key)
+    button(page, "Start shift").click()
+    return page
