@@ -39,6 +39,12 @@ HIDE = """(hidden) => {
 }"""
 
 
+@pytest.fixture
+def database(sqlite_database: str) -> str:
+    """One backend: what is tried is the page's own."""
+    return sqlite_database
+
+
 def streams(api: ShopApi) -> int:
     """How many streams the server has."""
     metrics = api.send("GET", "/metrics").body.decode()

@@ -19,6 +19,12 @@ from tests.browser.watching import Watch
 NONSENSE = ["", "null", "{}", "[]", "[{}]", '"x"', "<p>Welcome</p>"]
 
 
+@pytest.fixture
+def database(sqlite_database: str) -> str:
+    """One backend: what is tried is the page's own."""
+    return sqlite_database
+
+
 def look_again(page: Page) -> None:
     page.evaluate("dispatchEvent(new Event('focus'))")
 

@@ -80,6 +80,8 @@ export class Board {
   show() {
     set(this.element, "hidden", false);
     void this.shift.start();
+    this.#menuAt = Date.now();
+    void this.#menu.refresh();
     this.draw();
   }
 
