@@ -22,7 +22,7 @@ EXPOSED_HEADERS = (
 
 JSON_HEADERS = Headers((("Content-Type", JSON_TYPE), ("Cache-Control", "no-store")))
 
-NOT_MODIFIED_HEADERS = Headers((("Cache-Control", "no-store"),))
+NO_STORE_HEADERS = Headers((("Cache-Control", "no-store"),))
 
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,128}")
 _WITHOUT_BODY = (204, 304)
@@ -60,7 +60,7 @@ def versioned_answer(value: object, version: int, request_headers: Mapping[str, 
     etag = f'"{version}"'
     known = request_headers.get("if-none-match")
     if known is not None and has_current(known, etag):
-        return Answer(b"", 304, NOT_MODIFIED_HEADERS, (("ETag", etag),))
+        return Answer(b"", 304, NO_STORE_HEADERS, (("ETag", etag),))
     return Answer(encode_json(value), more=(("ETag", etag),))
 
 

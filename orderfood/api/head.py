@@ -69,22 +69,17 @@ def _route_of(request: Request) -> Route:
 
 async def authenticate(request: Request, scope: str) -> None:
     """Sets the request's user, by its key or by its cookie. Raises KeyMissing, KeyRefused."""
-    if request.sent_key is None and request.method == "POST":
-        _check_same_origin(request)
-    secret = request.guest_secret
+    key, secret = request.key, request.guest_secret
+    if request.method == "POST" and request.sent_key is None:
+        by_cookie = key is not None or secret is not None
+        if by_cookie and not is_same_origin(request.headers):
+            raise cross_origin()
     if secret is None:
-        request.user = await shop_orders.authenticate(request.shop, request.key, scope)
-        return
-    if scope not in guest_scopes(request):
+        request.user = await shop_orders.authenticate(request.shop, key, scope)
+    elif scope in guest_scopes(request):
+        request.user = guest_of(secret)
+    else:
         raise no_guests()
-    request.user = guest_of(secret)
-
-
-def _check_same_origin(request: Request) -> None:
-    """Raises KeyRefused for a request by cookie that no page of this origin sends."""
-    by_cookie = request.key is not None or request.guest_secret is not None
-    if by_cookie and not is_same_origin(request.headers):
-        raise cross_origin()
 
 
 def cross_origin() -> KeyRefused:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, StrictStr
 
-from orderfood.api.answers import Answer, json_answer
+from orderfood.api.answers import NO_STORE_HEADERS, Answer, json_answer
 from orderfood.api.cookies import (
     GUEST,
     STAFF,
@@ -20,12 +20,10 @@ from orderfood.api.head import cross_origin, guest_scopes, no_guests, throttled
 from orderfood.api.orders import json_of
 from orderfood.api.parsing import parse
 from orderfood.api.request import Request
-from orderfood.server.bodies import Fields, Headers
+from orderfood.server.bodies import Fields
 from orderfood.shop import orders as shop_orders
 from orderfood.shop.guests import new_secret
 from orderfood.shop.refusals import KeyRefused
-
-NO_STORE = Headers((("Cache-Control", "no-store"),))
 
 
 class SessionRequest(BaseModel):
@@ -84,4 +82,4 @@ async def end(request: Request) -> Answer:
 
 
 def _answer(cookies: Fields) -> Answer:
-    return Answer(b"", 204, NO_STORE, cookies)
+    return Answer(b"", 204, NO_STORE_HEADERS, cookies)

@@ -46,9 +46,9 @@ class Encoded:
     gzipped: Encoded | None = None
 
 
-def encode_bytes(body: bytes, content_type: str, cache_control: str = "no-cache") -> Encoded:
+def encode_bytes(body: bytes, content_type: str) -> Encoded:
     """The encoded body. Its ETag is a digest, so that every replica answers the same."""
-    described: Fields = (("Content-Type", content_type), ("Cache-Control", cache_control))
+    described: Fields = (("Content-Type", content_type), ("Cache-Control", "no-cache"))
     if len(body) < MIN_GZIPPED:
         return _encoded(body, described)
     # level 6 is gzip's own default; no time in it, so that all replicas make the same

@@ -1,1 +1,1 @@
-"""Pages for browsers: Swagger UI at /docs."""
+"""Pages for browsers: storefront, an order's page, the kitchen's board; Swagger UI at /docs."""

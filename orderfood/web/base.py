@@ -20,14 +20,17 @@ class PageHandler(RequestHandler):
         self.clear_header("Server")
         self.clear_header("Date")
 
-    async def send(self, encoded: Encoded) -> None:
-        """Sends a body that many share: in slices where it is large, the next one when the client
-        has taken the last, so that who does not read costs a slice and no copy of it."""
+    async def send(self, encoded: Encoded, cache_control: str | None = None) -> None:
+        """Sends a body that many share, to be asked for anew unless ``cache_control`` says else: in
+        slices where it is large, the next one when the client has taken the last, so that who does
+        not read costs a slice and no copy of it."""
         headers = self.request.headers
         item = negotiated(encoded, headers.get("Accept-Encoding"))
         current = has_current(headers.get("If-None-Match"), item.etag)
         for name, value in (item.unchanged if current else item.headers).fields:
             (self.add_header if name == "Vary" else self.set_header)(name, value)
+        if cache_control is not None:
+            self.set_header("Cache-Control", cache_control)
         if current:
             self.set_status(304)
             return

@@ -81,15 +81,21 @@ class KitchenHandler(SiteHandler):
         await self.send_page("kitchen")
 
 
+IMMUTABLE = "public, max-age=31536000, immutable"
+"""A year, which is the most that caches are asked for (RFC 9111, 5.2.2.1; RFC 8246)."""
+
+
 class StaticFileHandler(SiteHandler):
-    """GET /static/{folder}/{file}: a file of a page."""
+    """GET /static/{folder}/{file}: a file of a page, to be kept for ever by its own digest, and
+    else to be asked for anew."""
 
     async def get(self, folder: str, name: str) -> None:
         found = self.site.static.find(f"{folder}/{name}")
         if found is None:
             raise HTTPError(404)
         self.guard()
-        await self.send(found)
+        is_own = found.url == f"/static/{folder}/{name}"
+        await self.send(found.body, IMMUTABLE if is_own else None)
 
 
 IMAGE_SUFFIXES = (".avif", ".gif", ".jpeg", ".jpg", ".png", ".svg", ".webp")

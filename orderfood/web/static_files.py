@@ -15,9 +15,6 @@ from typing import NamedTuple
 
 from orderfood.server.bodies import Encoded, encode_bytes
 
-IMMUTABLE = "public, max-age=31536000, immutable"
-"""A year, which is the most that caches are asked for (RFC 9111, 5.2.2.1; RFC 8246)."""
-
 TYPES: Mapping[str, str] = {
     "js": "text/javascript; charset=utf-8",
     "css": "text/css; charset=utf-8",
@@ -30,11 +27,11 @@ _DIGESTED = re.compile(r"(?P<stem>.+)\.(?P<digest>[0-9a-f]{12})\.(?P<kind>\w+)")
 
 
 class StaticFile(NamedTuple):
-    """A file as it is served: with a long life by its digested name, else to be asked for anew."""
+    """A file as it is served."""
 
     url: str
-    immutable: Encoded
-    current: Encoded
+    """By its digested name."""
+    body: Encoded
     imports: tuple[str, ...]
     """The names of the files that it needs, those of its imports included, each before its
     importer."""
@@ -57,16 +54,13 @@ class StaticFiles:
             self._files[name] = self._make(name)
         return self._files[name]
 
-    def find(self, name: str) -> Encoded | None:
-        """What is served as ``name``, with a digest or without; None for no file. A digest that is
-        not the file's own is of an older or a newer program, beside which this one runs for the
-        time of a deploy: the file is served, and not kept."""
+    def find(self, name: str) -> StaticFile | None:
+        """The file that is served as ``name``, with a digest or without; None for no file. A digest
+        that is not the file's own is of an older or a newer program, beside which this one runs for
+        the time of a deploy: it gets the file, too."""
         digested = _DIGESTED.fullmatch(name)
         plain = f"{digested['stem']}.{digested['kind']}" if digested else name
-        if plain not in self._sources:
-            return None
-        found = self._files[plain]
-        return found.immutable if found.url.endswith(f"/{name}") else found.current
+        return self._files.get(plain)
 
     def _make(self, name: str) -> StaticFile:
         body, needed = self._sources[name], dict[str, None]()
@@ -77,10 +71,7 @@ class StaticFiles:
             body = _IMPORT.sub(lambda found: self._linked(name, found), text).encode()
         stem, _, kind = name.rpartition(".")
         url = f"/static/{stem}.{hashlib.sha256(body).hexdigest()[:12]}.{kind}"
-        immutable, current = (
-            encode_bytes(body, TYPES[kind], life) for life in (IMMUTABLE, "no-cache")
-        )
-        return StaticFile(url, immutable, current, tuple(needed))
+        return StaticFile(url, encode_bytes(body, TYPES[kind]), tuple(needed))
 
     def _imports(self, name: str, text: str) -> Iterator[str]:
         return (self._resolved(name, found["path"]) for found in _IMPORT.finditer(text))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from rig.processes import RunningServer, prepare, serving
+from rig.processes import RunningServer, prepare, run, serving
 from tests.api.client import Client, connect
 from tests.conftest import AGAIN, BACKENDS
 
@@ -90,3 +91,20 @@ def fresh_database(fresh_url: str) -> str:
 def fresh_server(fresh_database: str) -> Iterator[RunningServer]:
     with serving(fresh_database) as running:
         yield running
+
+
+@pytest.fixture
+def take_key_of_kitchen_away(fresh_database: str, menu: Path) -> Callable[[], None]:
+    """A load after which the kitchen has no key any more."""
+    if fresh_database == "memory://":
+        pytest.skip("memory:// has no load")
+
+    def load() -> None:
+        users = json.loads((menu / "users.json").read_text())
+        kept = [user for user in users if user["id"] != "kitchen"]
+        (menu / "users.json").write_text(json.dumps(kept))
+        options = {"STORAGE_URL": fresh_database, "FIXTURES_DIR": menu}
+        done = run("database-load", "--force", **options)
+        assert done.returncode == 0, done.stderr + done.stdout
+
+    return load

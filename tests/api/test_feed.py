@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from rig.processes import RunningServer, run, serving
+from rig.processes import RunningServer, serving
 from tests.api.client import KEY, Client, connect
 from tests.api.stream import KITCHEN, OWN, SHOP, following
 
@@ -263,22 +262,15 @@ def test_a_server_that_is_killed_and_started_again_loses_no_event(
 
 
 def test_a_key_that_is_taken_away_ends_its_streams(
-    fresh_database: str, http_server_name: str, menu: Path
+    fresh_database: str, http_server_name: str, take_key_of_kitchen_away: Callable[[], None]
 ) -> None:
-    if fresh_database == "memory://":
-        pytest.skip("memory:// has no load")
-    users = json.loads((menu / "users.json").read_text())
-    kept = [user for user in users if user["id"] != "kitchen"]
     with (
         serving(fresh_database, HTTP_SERVER=http_server_name) as server,
         following(server.port) as shop,
         following(server.port, OWN, "apitest") as own,
         connect(server.url) as client,
     ):
-        (menu / "users.json").write_text(json.dumps(kept))
-        options = {"STORAGE_URL": fresh_database, "FIXTURES_DIR": menu}
-        done = run("database-load", "--force", **options)
-        assert done.returncode == 0, done.stderr + done.stdout
+        take_key_of_kitchen_away()
         shop.rest()
         assert shop.ended
         order = client.place(("1", 1))

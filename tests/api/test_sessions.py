@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from rig.processes import RunningServer, run, serving
+from rig.processes import RunningServer, serving
 from tests.api.client import Answer, Client, connect
 from tests.api.stream import OWN, SHOP, following
 
@@ -349,13 +349,8 @@ def test_a_guest_follows_its_own_orders(
 
 
 def test_a_staffs_session_ends_when_its_key_is_taken_away(
-    fresh_database: str, http_server_name: str, menu: Path
+    fresh_database: str, http_server_name: str, take_key_of_kitchen_away: Callable[[], None]
 ) -> None:
-    if fresh_database == "memory://":
-        pytest.skip("memory:// has no load")
-    users = json.loads((menu / "users.json").read_text())
-    kept = [user for user in users if user["id"] != "kitchen"]
-    (menu / "users.json").write_text(json.dumps(kept))
     with (
         serving(fresh_database, HTTP_SERVER=http_server_name) as server,
         connect(server.url) as client,
@@ -365,9 +360,7 @@ def test_a_staffs_session_ends_when_its_key_is_taken_away(
             following(server.port, SHOP, None, cookie_line(staff)) as shop,
             following(server.port, OWN, None, cookie_line(guest)) as own,
         ):
-            options = {"STORAGE_URL": fresh_database, "FIXTURES_DIR": menu}
-            done = run("database-load", "--force", **options)
-            assert done.returncode == 0, done.stderr + done.stdout
+            take_key_of_kitchen_away()
             shop.rest()
             assert shop.ended
             assert client.get("/api/shop/order", **staff).status == 403

@@ -7,14 +7,9 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser import kitchen
 from tests.browser.conftest import TABLET, Visit
-
-KEY = "apikitchen"
-"""The sample staff key."""
-
-
-def button(place: Page | Locator, name: str) -> Locator:
-    return place.get_by_role("button", name=name, exact=True)
+from tests.browser.kitchen import button
 
 
 class Guest:
@@ -78,9 +73,7 @@ class Kitchen:
 
 def sign_in(page: Page) -> Kitchen:
     """The board behind the door."""
-    page.goto("/kitchen")
-    page.get_by_label("Staff key").fill(KEY)
-    button(page, "Start shift").click()
+    kitchen.sign_in(page)
     expect(page.get_by_role("region", name="New", exact=True)).to_be_visible()
     expect(page.get_by_text("Loading the orders…")).to_be_hidden()
     return Kitchen(page)

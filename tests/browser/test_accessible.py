@@ -10,7 +10,8 @@ from playwright.sync_api import Page, expect
 from rig.processes import RunningServer
 from tests.browser.accessible import assert_accessible
 from tests.browser.conftest import PHONE, TABLET, Visit
-from tests.browser.people import Guest, Kitchen, button, open_kitchen
+from tests.browser.kitchen import button
+from tests.browser.people import Guest, Kitchen, open_kitchen
 from tests.browser.shop_api import ShopApi
 from tests.browser.watching import Watch
 

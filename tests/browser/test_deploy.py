@@ -15,7 +15,8 @@ from playwright.sync_api import Page, Route, expect
 from rig.nginx import nginx_before
 from rig.processes import RunningServer, serving
 from tests.browser.conftest import Visit
-from tests.browser.people import Guest, Kitchen, button, open_kitchen
+from tests.browser.kitchen import button
+from tests.browser.people import Guest, Kitchen, open_kitchen
 from tests.browser.shop_api import ShopApi
 from tests.browser.watching import Watch
 from tests.versions import copy_tree

@@ -16,7 +16,8 @@ from playwright.sync_api import Page, Route, expect
 
 from rig.processes import ROOT, RunningServer, serving
 from tests.browser.conftest import TABLET, Visit
-from tests.browser.people import button, sign_in
+from tests.browser.kitchen import button
+from tests.browser.people import sign_in
 from tests.browser.shop_api import ShopApi
 
 IS_ASKED = bool(os.environ.get("ORDERFOOD_SCREENSHOTS"))

@@ -8,7 +8,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from rig.processes import RunningServer
 from tests.browser.conftest import Visit
-from tests.browser.people import Guest, Kitchen, button, open_kitchen
+from tests.browser.kitchen import button
+from tests.browser.people import Guest, Kitchen, open_kitchen
 from tests.browser.shop_api import ShopApi
 
 AT_ONCE = 1000

@@ -12,7 +12,8 @@ from playwright.sync_api import Page, expect
 
 from rig.processes import RunningServer
 from tests.browser.conftest import Visit
-from tests.browser.people import Guest, button
+from tests.browser.kitchen import button
+from tests.browser.people import Guest
 from tests.browser.shop_api import ShopApi
 from tests.browser.watching import Watch
 

@@ -9,7 +9,8 @@ from playwright.sync_api import expect
 from rig.processes import RunningServer
 from tests.api.client import connect
 from tests.browser.conftest import Visit
-from tests.browser.people import Guest, button, sign_in
+from tests.browser.kitchen import button
+from tests.browser.people import Guest, sign_in
 
 STREAMS = re.compile(r'^feed_clients\{kind="(\w+)"\} (\d+)', re.M)
 

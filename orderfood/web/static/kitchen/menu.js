@@ -19,7 +19,7 @@ export class Menu {
   #products = [];
   #shop = /** @type {{open: boolean, until?: string, message?: string}} */ ({ open: true });
   #outbox;
-  #list = h("ul", { class: "availability" });
+  #list = h("ul");
   #closed = h("p", { class: "closed" });
   #switch = h("button", { type: "button", onclick: () => this.#turn() });
   #dialog;

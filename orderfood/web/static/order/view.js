@@ -3,6 +3,7 @@
 import { post } from "../shared/api.js";
 import { fill, h, say } from "../shared/dom.js";
 import { formatMoney, formatTime } from "../shared/format.js";
+import { fact, pricesOf } from "../shared/prices.js";
 import { texts } from "../texts/en.js";
 
 /** @typedef {import("../shared/api.js").Order} Order */
@@ -105,7 +106,7 @@ function receipt(order) {
   return [
     h("h2", {}, words.contents),
     h("ul", { class: "lines", role: "list" }, order.items.map((_, place) => line(order, place))),
-    h("dl", { class: "prices" }, ...prices(order)),
+    h("dl", { class: "prices" }, ...pricesOf(order)),
     h("dl", { class: "facts" }, ...facts(order)),
   ];
 }
@@ -127,18 +128,6 @@ function line({ items, products }, place) {
 }
 
 /** @param {Order} order */
-function prices({ subtotal, discounts, total, couponCode }) {
-  const { shared } = texts;
-  const isReduced = discounts > 0 || couponCode !== undefined;
-  const discount = couponCode ? shared.discountBy(couponCode) : shared.discount;
-  return [
-    isReduced && fact(shared.subtotal, formatMoney(subtotal)),
-    isReduced && fact(discount, `−${formatMoney(discounts)}`),
-    fact(shared.total, formatMoney(total), "total"),
-  ];
-}
-
-/** @param {Order} order */
 function facts({ pickup, createdAt }) {
   return [
     fact(words.placedAt, formatTime(createdAt)),
@@ -146,11 +135,3 @@ function facts({ pickup, createdAt }) {
     pickup?.note && fact(words.note, pickup.note),
   ];
 }
-
-/**
- * @param {string} name
- * @param {string} value
- * @param {string} [kind]
- */
-const fact = (name, value, kind) =>
-  h("div", { class: kind }, h("dt", {}, name), h("dd", {}, h("bdi", {}, value)));

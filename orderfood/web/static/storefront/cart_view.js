@@ -2,6 +2,7 @@
 
 import { fill, h, keyed, say, set } from "../shared/dom.js";
 import { formatMoney } from "../shared/format.js";
+import { fact, pricesOf } from "../shared/prices.js";
 import { texts } from "../texts/en.js";
 import { changeQuantity } from "./cart.js";
 
@@ -9,7 +10,6 @@ import { changeQuantity } from "./cart.js";
  * @typedef {import("./cart.js").Cart} Cart
  * @typedef {import("./cart.js").Line} Line
  * @typedef {import("./quote.js").Quote} Quote
- * @typedef {import("./quote.js").Prices} Prices
  * @typedef {import("./problems.js").Problems} Problems
  *
  * @typedef {object} Shown
@@ -143,28 +143,10 @@ export class CartView {
   #showPrices({ state, prices }) {
     set(this.#prices, "aria-busy", state === "asking" ? "true" : null);
     if (prices) fill(this.#prices, pricesOf(prices));
-    else fill(this.#prices, row(texts.shared.total, state === "asking" ? words.asking : "–", "total"));
-    if (state === "unanswered") fill(this.#prices, row(texts.shared.total, texts.shared.noAnswer, "total"));
+    else fill(this.#prices, fact(texts.shared.total, state === "asking" ? words.asking : "–", "total"));
+    if (state === "unanswered") fill(this.#prices, fact(texts.shared.total, texts.shared.noAnswer, "total"));
   }
 }
-
-/** @param {Prices} prices */
-function pricesOf({ subtotal, discounts, total, couponCode }) {
-  const { discount, discountBy } = texts.shared;
-  const isReduced = discounts > 0 || couponCode !== undefined;
-  return [
-    isReduced && row(texts.shared.subtotal, formatMoney(subtotal)),
-    isReduced && row(couponCode ? discountBy(couponCode) : discount, `−${formatMoney(discounts)}`),
-    row(texts.shared.total, formatMoney(total), "total"),
-  ];
-}
-
-/**
- * @param {string} name
- * @param {string} value
- * @param {string} [kind]
- */
-const row = (name, value, kind) => h("div", { class: kind }, h("dt", {}, name), h("dd", {}, value));
 
 /**
  * @param {Element} element
