@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 COUNT_TONES = """
 window.tones = 0;
@@ -25,6 +25,12 @@ def order(place: Page | Locator, placed: Any) -> Locator:
 
 def region(page: Page, name: str) -> Locator:
     return page.get_by_role("region", name=name, exact=True)
+
+
+def expect_chosen(card: Locator) -> None:
+    """The card has the focus and no press on its way, so that it hears the next key."""
+    expect(card).to_be_focused()
+    expect(card).not_to_have_attribute("aria-busy", "true")
 
 
 def sign_in(page: Page, key: str = "apikitchen") -> Page:

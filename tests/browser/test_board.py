@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from rig.processes import RunningServer
 from tests.browser.accessible import assert_accessible
 from tests.browser.conftest import PHONE, TABLET, Visit
-from tests.browser.kitchen import COUNT_TONES, button, order, region, sign_in
+from tests.browser.kitchen import COUNT_TONES, button, expect_chosen, order, region, sign_in
 from tests.browser.shop_api import CUSTOMER, ShopApi
 from tests.browser.watching import Watch
 
@@ -75,13 +75,13 @@ def test_the_whole_life_by_keys(board: Page, api: ShopApi) -> None:
     board.keyboard.press("2")
     expect(order(board, second)).to_be_focused()
     board.keyboard.press("Enter")
-    expect(order(region(board, "In the kitchen"), second)).to_be_focused()
+    expect_chosen(order(region(board, "In the kitchen"), second))
     board.keyboard.press("Enter")
-    expect(order(region(board, "Ready"), second)).to_be_focused()
+    expect_chosen(order(region(board, "Ready"), second))
     board.keyboard.press("r")
-    expect(order(region(board, "In the kitchen"), second)).to_be_focused()
+    expect_chosen(order(region(board, "In the kitchen"), second))
     board.keyboard.press("Enter")
-    expect(order(region(board, "Ready"), second)).to_be_focused()
+    expect_chosen(order(region(board, "Ready"), second))
     board.keyboard.press("Enter")
     expect(order(region(board, "Last completed"), second)).to_be_visible()
     expect(order(region(board, "New"), first)).to_be_focused()

@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from rig.processes import RunningServer
 from tests.browser.conftest import Visit
-from tests.browser.kitchen import button
+from tests.browser.kitchen import button, expect_chosen
 from tests.browser.people import Guest, Kitchen, open_kitchen
 from tests.browser.shop_api import ShopApi
 
@@ -178,14 +178,15 @@ def test_by_keyboard_alone(server: RunningServer, visit: Visit) -> None:
     expect(board.card(number, "New")).to_contain_text(line(2, "Chicken Waffle"))
     type_keys(kitchen, "1", "Enter")
     expect(guest.state).to_have_text(re.compile("^In the kitchen"))
-    expect(board.card(number, "In the kitchen")).to_be_focused()
+    expect_chosen(board.card(number, "In the kitchen"))
     type_keys(kitchen, "Enter")
     expect(guest.state).to_have_text("Ready: please collect")
-    expect(board.card(number, "Ready")).to_be_focused()
+    expect_chosen(board.card(number, "Ready"))
     type_keys(kitchen, "r")
     expect(guest.state).to_have_text(re.compile("^In the kitchen"))
+    expect_chosen(board.card(number, "In the kitchen"))
     type_keys(kitchen, "Enter")
-    expect(board.card(number, "Ready")).to_be_focused()
+    expect_chosen(board.card(number, "Ready"))
     type_keys(kitchen, "Enter")
     expect(guest.state).to_have_text("Completed: enjoy your meal")
     type_keys(kitchen, "?")
