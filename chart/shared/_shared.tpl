@@ -2,23 +2,32 @@
 What the charts beside this folder share; each has a link to this file among its templates.
 */}}
 
+{{/* What this is: the chart's name, unless it is given another. */}}
+{{- define "orderfood.name" -}}
+{{- .Values.nameOverride | default .Chart.Name -}}
+{{- end -}}
+
 {{/* The release's name, unless it does not tell what this is. 52 characters: a CronJob may have no more. */}}
 {{- define "orderfood.fullname" -}}
-{{- $name := ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name) -}}
-{{- trunc 52 $name | trimSuffix "-" -}}
+{{- $name := include "orderfood.name" . -}}
+{{- $name = ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- trunc 52 (.Values.fullnameOverride | default $name) | trimSuffix "-" -}}
 {{- end -}}
 
 {{/* What selects the pods of this release: never changes. */}}
 {{- define "orderfood.selectorLabels" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/name: {{ include "orderfood.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
 {{- define "orderfood.labels" -}}
-{{ include "orderfood.selectorLabels" . }}
-app.kubernetes.io/part-of: orderfood
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{ include "orderfood.labelsAs" (dict "root" . "name" (include "orderfood.name" .)) }}
+{{- end -}}
+
+{{/* All labels, from {root, name, more?}: pods that no Service may take for its own have another name. */}}
+{{- define "orderfood.labelsAs" -}}
+{{- $own := dict "app.kubernetes.io/name" .name "app.kubernetes.io/instance" .root.Release.Name "app.kubernetes.io/part-of" "orderfood" "app.kubernetes.io/managed-by" .root.Release.Service "helm.sh/chart" (printf "%s-%s" .root.Chart.Name (.root.Chart.Version | replace "+" "_")) -}}
+{{- toYaml (merge $own (.more | default dict) .root.Values.commonLabels) -}}
 {{- end -}}
 
 {{- define "orderfood.metadata" -}}
@@ -28,10 +37,36 @@ labels:
   {{- include "orderfood.labels" . | nindent 2 }}
 {{- end -}}
 
-{{/* image and imagePullPolicy, out of a value {repository, tag, pullPolicy}. */}}
+{{/* The metadata of a pod's template, from {root, name?, annotations?}. */}}
+{{- define "orderfood.podMetadata" -}}
+{{- $name := .name | default (include "orderfood.name" .root) -}}
+labels:
+  {{- include "orderfood.labelsAs" (dict "root" .root "name" $name "more" .root.Values.podLabels) | nindent 2 }}
+{{- with merge (.annotations | default dict) .root.Values.podAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* A value as text: a number as it is written, not as 2e+07. */}}
+{{- define "orderfood.text" -}}
+{{- ternary . (toJson .) (kindIs "string" .) -}}
+{{- end -}}
+
+{{/* The tag of an image, from {root, image, base?}: base's where it has none, or else the version of the program that
+the chart is for. */}}
+{{- define "orderfood.tag" -}}
+{{- $tag := .image.tag | default (.base | default dict).tag | default .root.Chart.AppVersion -}}
+{{- include "orderfood.text" $tag -}}
+{{- end -}}
+
+{{/* image and imagePullPolicy, from {root, image, base?}: what is "" in image is as in base. */}}
 {{- define "orderfood.image" -}}
-image: "{{ .repository }}:{{ .tag }}"
-imagePullPolicy: {{ .pullPolicy }}
+{{- $base := .base | default dict -}}
+{{- $registry := .image.registry | default $base.registry -}}
+{{- $name := empty $registry | ternary .image.repository (printf "%s/%s" $registry .image.repository) -}}
+image: "{{ $name }}{{ with .image.digest }}@{{ . }}{{ else }}:{{ include "orderfood.tag" . }}{{ end }}"
+imagePullPolicy: {{ .image.pullPolicy | default $base.pullPolicy }}
 {{- end -}}
 
 {{/* No container gains rights, and none writes anywhere but into its volumes. */}}
@@ -54,6 +89,21 @@ securityContext:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* When a CronJob runs, from its values. */}}
+{{- define "orderfood.schedule" -}}
+schedule: {{ .schedule | quote }}
+suspend: {{ .suspend }}
+{{- with .timeZone }}
+timeZone: {{ . | quote }}
+{{- end }}
+{{- if not (kindIs "invalid" .startingDeadlineSeconds) }}
+startingDeadlineSeconds: {{ int64 .startingDeadlineSeconds }}
+{{- end }}
 {{- end -}}
 
 {{/* memory, sqlite or postgresql. A URL in somebody else's Secret is taken for Postgres. */}}
@@ -73,19 +123,51 @@ securityContext:
 {{- end -}}
 {{- end -}}
 
-{{/* Which Secret holds the URL: this release's own, somebody's, or that of chart/postgres. */}}
-{{- define "orderfood.storageSecret" -}}
-{{- if .Values.storage.url -}}
-name: {{ include "orderfood.fullname" . }}-database
-key: url
-{{- else -}}
-name: {{ .Values.storage.existingSecret | default "orderfood-database" }}
-key: {{ empty .Values.storage.existingSecret | ternary "url" .Values.storage.existingSecretKey }}
+{{/* No variable and no volume stands twice, which Kubernetes would refuse, from {root, env, volumes}: the names that are taken. */}}
+{{- define "orderfood.checkExtras" -}}
+{{- range $key, $taken := dict "extraEnv" .env "extraVolumes" .volumes -}}
+{{- range index $.root.Values $key -}}
+{{- if has .name $taken -}}{{- fail (printf "%s: %s is the chart's own, stands in env, or stands there twice" $key .name) -}}{{- end -}}
+{{- $taken = append $taken .name -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What no schema can say: ends the rendering with one line where values contradict each other. */}}
+{{- define "orderfood.checks" -}}
+{{- $keys := include "orderfood.existingFixtures" . | fromJsonArray -}}
+{{- range $kind, $member := dict "products" "id" "coupons" "code" "orders" "id" -}}
+{{- $seen := list -}}
+{{- range index $.Values.fixtures $kind | default list -}}
+{{- $id := index . $member | toString | lower -}}
+{{- if has $id $seen -}}{{- fail (printf "fixtures.%s: the %s %s stands there twice" $kind $member $id) -}}{{- end -}}
+{{- $seen = append $seen $id -}}
+{{- end -}}
+{{- if and (kindIs "slice" (index $.Values.fixtures $kind)) (has (printf "%s.json" $kind) $keys) -}}
+{{- fail (printf "give fixtures.%s or %s.json in fixtures.existingConfigMapKeys, not both" $kind $kind) -}}
+{{- end -}}
+{{- end -}}
+{{- $env := concat (list "STORAGE_URL" "STORAGE_URL_FILE" "FIXTURES_DIR" "HOST" "PORT" "POD_NAME") (keys .Values.env) -}}
+{{- include "orderfood.checkExtras" (dict "root" . "env" $env "volumes" (list "tmp" "storage" "data" "fixtures" "existing-fixtures" "passfile" "users")) -}}
+{{- if and .Values.users.existingSecret (has "users.json" $keys) -}}
+{{- fail "give users.existingSecret or users.json in fixtures.existingConfigMapKeys, not both" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The volume with the URL: from this release's own Secret, somebody's, or that of chart/postgres. "own" names the first. */}}
+{{- define "orderfood.storageVolume" -}}
+{{- $named := .root.Values.storage.existingSecret -}}
+{{- $own := .own | default (printf "%s-database" (include "orderfood.fullname" .root)) -}}
+{{- $key := empty $named | ternary "url" .root.Values.storage.existingSecretKey -}}
+- name: storage
+  secret:
+    secretName: {{ empty .root.Values.storage.url | ternary ($named | default "orderfood-database") $own | quote }}
+    items: [{key: {{ $key | quote }}, path: url}]
 {{- end -}}
 
 {{/* The Secret for storage.url. */}}
 {{- define "orderfood.secret" -}}
+{{- include "orderfood.checks" . -}}
 {{- if .Values.storage.url }}
 apiVersion: v1
 kind: Secret
@@ -151,42 +233,54 @@ data:
 {{- end }}
 {{- end -}}
 
-{{/* The volumes of a pod that runs one of the three programs. "claim" names the claim of a SQLite file. */}}
-{{- define "orderfood.volumes" -}}
-- name: tmp
-  emptyDir: {}
-{{- with .root }}
-{{- if eq (include "orderfood.backend" .) "sqlite" }}
-- name: data
-  persistentVolumeClaim: {claimName: {{ $.claim }}}
-{{- end }}
+{{/* The volumes for these mounts. */}}
+{{- define "orderfood.fixtureVolumes" -}}
 {{- if include "orderfood.fixtureFiles" . | fromJson }}
 - name: fixtures
   configMap: {name: {{ include "orderfood.fullname" . }}-fixtures}
 {{- end }}
 {{- with .Values.fixtures.existingConfigMap }}
 - name: existing-fixtures
-  configMap: {name: {{ . }}}
-{{- end }}
-{{- with .Values.storage.passfile.existingSecret }}
-- name: passfile
-  secret:
-    secretName: {{ . }}
-    items: [{key: {{ $.root.Values.storage.passfile.existingSecretKey }}, path: passfile}]
+  configMap: {name: {{ . | quote }}}
 {{- end }}
 {{- with .Values.users.existingSecret }}
 - name: users
   secret:
-    secretName: {{ . }}
-    items: [{key: {{ $.root.Values.users.existingSecretKey }}, path: users.json}]
+    secretName: {{ . | quote }}
+    items: [{key: {{ $.Values.users.existingSecretKey | quote }}, path: users.json}]
+{{- end }}
+{{- end -}}
+
+{{/* The volumes of a pod that runs one of the three programs, from {root, claim (of a SQLite file), fixtures (does it
+read them? a ConfigMap that nobody reads must keep no pod from starting), secret?}. */}}
+{{- define "orderfood.volumes" -}}
+- name: tmp
+  emptyDir: {}
+{{ include "orderfood.storageVolume" (dict "root" .root "own" .secret) }}
+{{- with .root }}
+{{- if eq (include "orderfood.backend" .) "sqlite" }}
+- name: data
+  persistentVolumeClaim: {claimName: {{ $.claim | quote }}}
+{{- end }}
+{{- if $.fixtures }}
+{{- include "orderfood.fixtureVolumes" . }}
+{{- end }}
+{{- with .Values.storage.passfile.existingSecret }}
+- name: passfile
+  secret:
+    secretName: {{ . | quote }}
+    items: [{key: {{ $.root.Values.storage.passfile.existingSecretKey | quote }}, path: passfile}]
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end }}
 {{- end -}}
 
 {{/* Changes whenever something changes that the pods would not notice otherwise. */}}
 {{- define "orderfood.checksums" -}}
-checksum/fixtures: {{ include "orderfood.fixtureFiles" . | sha256sum }}
-checksum/storage: {{ include "orderfood.secret" . | sha256sum }}
+checksum/fixtures: {{ include "orderfood.fixtureFiles" . | sha256sum | quote }}
+checksum/storage: {{ include "orderfood.secret" . | sha256sum | quote }}
 {{- end -}}
 
 {{/* What a telemetry library reports of the pod itself. */}}
@@ -199,32 +293,40 @@ checksum/storage: {{ include "orderfood.secret" . | sha256sum }}
 {{- end }}
 {{- end -}}
 
-{{/* A container of one of the three programs, from {root, name, image, fixtures (does it read them?), host?}. */}}
+{{/* A container of one of the three programs, from {root, name, image, resources?, fixtures (does it read them?), host?}. */}}
 {{- define "orderfood.container" -}}
+{{- $tag := include "orderfood.tag" (dict "root" .root "image" .image "base" .root.Values.image) -}}
+{{- $version := .root.Values.env.SERVICE_VERSION | default (trunc 100 $tag) -}}
 name: {{ .name }}
-{{ include "orderfood.image" .image }}
+# all images hold all programs, and that of database-load what reads coupon files
+command: [{{ .name }}]
+{{ include "orderfood.image" (dict "root" .root "image" .image "base" .root.Values.image) }}
 env:
-  - name: STORAGE_URL
-    valueFrom:
-      secretKeyRef:
-        {{- include "orderfood.storageSecret" .root | nindent 8 }}
+  # a file, not a variable: only so a new URL arrives in a pod that runs
+  - {name: STORAGE_URL_FILE, value: /etc/orderfood/storage/url}
   {{- with .host }}
   - {name: HOST, value: {{ quote . }}}
   {{- end }}
   {{- include "orderfood.podEnv" .root | nindent 2 }}
-  {{- range $name, $value := .root.Values.env }}
-  {{- $text := ternary $value (toJson $value) (kindIs "string" $value) }}
-  {{- if or $text (ne $name "SERVICE_VERSION") }}
+  {{- range $name, $value := merge (dict "SERVICE_VERSION" $version) .root.Values.env }}
   - name: {{ $name }}
-    value: {{ quote $text }}
+    value: {{ include "orderfood.text" $value | quote }}
   {{- end }}
+  {{- with .root.Values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- with .root.Values.envFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{ include "orderfood.containerSecurity" . }}
 resources:
-  {{- toYaml .root.Values.resources | nindent 2 }}
+  {{- toYaml (.resources | default .root.Values.resources | default dict) | nindent 2 }}
 terminationMessagePolicy: FallbackToLogsOnError
 volumeMounts:
   - {name: tmp, mountPath: /tmp}
+  # the folder: a file alone would never change
+  - {name: storage, mountPath: /etc/orderfood/storage, readOnly: true}
   {{- if eq (include "orderfood.backend" .root) "sqlite" }}
   - {name: data, mountPath: /data}
   {{- end }}
@@ -235,9 +337,12 @@ volumeMounts:
   {{- if .fixtures }}
   {{- include "orderfood.fixtureMounts" .root | nindent 2 }}
   {{- end }}
+  {{- with .root.Values.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end -}}
 
-{{/* `helm test`: places an order through the Service and reads it back, from {root, image, url}. Its pod has a
+{{/* `helm test`: places an order through the Service and reads it back, from {root, image, base?, url}. Its pod has a
 name label of its own, so that no Service takes it for one of its pods. */}}
 {{- define "orderfood.test" -}}
 {{- $root := .root -}}
@@ -248,9 +353,7 @@ metadata:
   name: {{ include "orderfood.fullname" $root }}-test
   namespace: {{ $root.Release.Namespace }}
   labels:
-    app.kubernetes.io/name: {{ $root.Chart.Name }}-test
-    app.kubernetes.io/instance: {{ $root.Release.Name }}
-    app.kubernetes.io/part-of: orderfood
+    {{- include "orderfood.labelsAs" (dict "root" $root "name" (printf "%s-test" (include "orderfood.name" $root)) "more" $root.Values.podLabels) | nindent 4 }}
   annotations:
     helm.sh/hook: test
     helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
@@ -260,18 +363,18 @@ spec:
   {{- include "orderfood.podBase" $root | nindent 2 }}
   containers:
     - name: place-order
-      {{- include "orderfood.image" .image | nindent 6 }}
+      {{- include "orderfood.image" (dict "root" $root "image" .image "base" .base) | nindent 6 }}
       command: [python, /usr/local/share/orderfood/place_order.py]
       env:
         - name: BASE_URL
           value: {{ .url | quote }}
         - name: API_KEY
           {{- if $test.existingSecret }}
-          valueFrom: {secretKeyRef: {name: {{ $test.existingSecret }}, key: {{ $test.existingSecretKey }}}}
+          valueFrom: {secretKeyRef: {name: {{ $test.existingSecret | quote }}, key: {{ $test.existingSecretKey | quote }}}}
           {{- else }}
           value: apitest
           {{- end }}
       {{- include "orderfood.containerSecurity" . | nindent 6 }}
       resources:
-        {{- toYaml $root.Values.resources | nindent 8 }}
+        {{- toYaml ($root.Values.resources | default dict) | nindent 8 }}
 {{- end -}}

@@ -20,6 +20,9 @@ PROGRAM_CHARTS = ("order-food", "database-load")
 Document = dict[str, Any]
 Values = Mapping[str, Any]
 
+NEEDED: Mapping[str, Document] = {"postgres": {"auth": {"generate": True}}}
+"""Without these values a chart renders nothing where no cluster can be asked."""
+
 
 def example(name: str) -> Document:
     """One of the values files that the charts bring."""
@@ -60,14 +63,15 @@ def helm(
 
 def notes(chart: str, values: Values) -> str:
     """What a person is told after an install."""
-    done = helm("install", chart, values, "--dry-run=client")
+    done = helm("install", chart, merge(NEEDED.get(chart, {}), values), "--dry-run=client")
     assert done.returncode == 0, done.stderr
     return done.stdout.partition("\nNOTES:\n")[2]
 
 
 def render(chart: str, values: Values | None = None, release: str = "") -> list[Document]:
     """What would be installed."""
-    text = _rendered(chart, json.dumps(values or {}), release or chart)
+    values = merge(NEEDED.get(chart, {}), values or {})
+    text = _rendered(chart, json.dumps(values), release or chart)
     return [document for document in yaml.safe_load_all(text) if document]
 
 

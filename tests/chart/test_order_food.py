@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.chart.charts import (
     CHARTS,
@@ -20,6 +21,7 @@ from tests.chart.charts import (
     render,
 )
 
+VERSION = yaml.safe_load((CHARTS / "order-food" / "Chart.yaml").read_text())["appVersion"]
 PROGRAMS = ("database-migration", "database-load", "order-food")
 
 
@@ -44,7 +46,7 @@ def test_the_four_containers_share_image_rules_environment_and_security(
     for shared in ("securityContext", "resources", "terminationMessagePolicy", "imagePullPolicy"):
         assert all(container[shared] == found[0][shared] for container in found), shared
     for container in found:
-        assert container["image"] == f"{container['name']}:latest"
+        assert container["image"] == f"{container['name']}:{VERSION}"
     listens = {"name": "HOST", "value": "0.0.0.0"}
     assert listens in found[2]["env"]
     shared_env = [env for env in found[2]["env"] if env != listens]
@@ -77,14 +79,28 @@ def test_the_url_stands_in_a_secret_and_nowhere_else(chart: str) -> None:
     assert one(documents, "Secret")["data"]["url"]
     assert "hidden" not in json.dumps(documents)
     assert "hidden" not in notes(chart, values)
-    [url] = [
-        env
-        for env in containers(documents)[
-            "Deployment" if chart == "order-food" else "CronJob", chart
-        ]["env"]
-        if env["name"] == "STORAGE_URL"
-    ]
-    assert url["valueFrom"]["secretKeyRef"] == {"name": f"{chart}-database", "key": "url"}
+    assert read_from(documents) == {(f"{chart}-database", "url")}
+
+
+def read_from(documents: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    """Which key of which Secret the programs' pods read the URL from: all of them by a file in a
+    folder that is mounted whole, for a file alone would never change."""
+    sources = set()
+    for kind, template in pod_templates(documents):
+        if kind == "Pod":  # helm test's, which asks the service alone
+            continue
+        [volume] = [v for v in template["spec"]["volumes"] if v["name"] == "storage"]
+        [item] = volume["secret"]["items"]
+        assert item["path"] == "url"
+        sources.add((volume["secret"]["secretName"], item["key"]))
+    mounted = {"name": "storage", "mountPath": "/etc/orderfood/storage", "readOnly": True}
+    for (kind, _), container in containers(documents).items():
+        if kind != "Pod":
+            env = {each["name"]: each.get("value") for each in container["env"]}
+            assert env["STORAGE_URL_FILE"] == "/etc/orderfood/storage/url"
+            assert "STORAGE_URL" not in env
+            assert mounted in container["volumeMounts"]
+    return sources
 
 
 @pytest.mark.parametrize(
@@ -99,7 +115,7 @@ def test_where_the_url_is_read(values: dict[str, Any], name: str, key: str) -> N
     for chart in ("order-food", "database-load"):
         documents = render(chart, values)
         assert "Secret" not in kinds(documents)
-        assert f'"secretKeyRef": {json.dumps({"name": name, "key": key})}' in json.dumps(documents)
+        assert read_from(documents) == {(name, key)}
 
 
 def test_the_probes_bear_a_store_that_is_away_for_half_a_minute() -> None:
@@ -143,6 +159,54 @@ def test_what_is_on_and_off_by_default() -> None:
         "PrometheusRule",
         "ConfigMap",
     }
+
+
+def test_in_production_a_menu_that_went_wrong_keeps_no_pod_from_starting() -> None:
+    menu = merge(example("order-food-production"), nested("fixtures.existingConfigMap", "menu"))
+    spec = deployment(menu)["spec"]["template"]["spec"]
+    assert [container["name"] for container in spec["initContainers"]] == ["database-migration"]
+    assert {volume["name"] for volume in spec["volumes"]} == {"tmp", "storage"}
+
+
+def migration(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The Job before an upgrade, and its pods' spec."""
+    job = one(render("order-food", merge(values, nested("migrations.job.enabled", True))), "Job")
+    return job, job["spec"]["template"]["spec"]
+
+
+def test_a_job_migrates_before_an_upgrade_and_is_tried_once() -> None:
+    job, spec = migration({})
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    assert (job["spec"]["backoffLimit"], spec["restartPolicy"]) == (0, "Never")
+    [container] = spec["containers"]
+    assert container["args"] == ["--statement-timeout", "900"]
+    assert container["resources"].keys() == {"requests", "limits"}
+    # no Service, and no budget, takes its pod for one that serves
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    assert labels["app.kubernetes.io/name"] == "order-food-migration"
+    names = [
+        each["name"]
+        for each in deployment(nested("migrations.job.enabled", True))["spec"]["template"]["spec"][
+            "initContainers"
+        ]
+    ]
+    assert names == ["database-migration", "database-load"]
+
+
+def test_the_job_reads_a_url_that_this_upgrade_changes() -> None:
+    """The release's own Secret is changed only after the hook."""
+    values = merge(
+        nested("storage.url", "postgresql://shop@new.example/shop"),
+        nested("migrations.job.enabled", True),
+    )
+    secrets = {
+        d["metadata"]["name"]: d for d in render("order-food", values) if d["kind"] == "Secret"
+    }
+    own, hook = secrets["order-food-database"], secrets["order-food-migration"]
+    assert own["data"] == hook["data"]
+    assert int(hook["metadata"]["annotations"]["helm.sh/hook-weight"]) < 0
+    [volume] = [v for v in migration(values)[1]["volumes"] if v["name"] == "storage"]
+    assert volume["secret"]["secretName"] == "order-food-migration"
 
 
 def test_one_replica_needs_no_disruption_budget() -> None:
@@ -237,8 +301,6 @@ def test_the_notes_warn_of_what_people_run_into() -> None:
 
 
 def test_the_alert_rules_are_those_of_the_file() -> None:
-    import yaml
-
     rule = one(render("order-food", example("order-food-production")), "PrometheusRule")
     file = CHARTS / "order-food" / "files" / "alerts.yaml"
     assert rule["spec"] == yaml.safe_load(file.read_text())

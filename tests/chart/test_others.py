@@ -6,7 +6,18 @@ import base64
 
 import pytest
 
-from tests.chart.charts import CHARTS, NAMES, containers, nested, one, pod_templates, render
+from tests.chart.charts import (
+    CHARTS,
+    NAMES,
+    containers,
+    kinds,
+    nested,
+    notes,
+    one,
+    pod_templates,
+    refusal,
+    render,
+)
 
 
 @pytest.mark.parametrize("chart", NAMES)
@@ -64,6 +75,31 @@ def test_postgres_makes_the_secret_that_the_others_read() -> None:
     password = data["password"]
     assert len(password) == 32
     assert data["url"] == f"postgresql://orderfood:{password}@postgres.default:5432/orderfood"
+
+
+def test_postgres_renders_no_password_that_nobody_allowed() -> None:
+    told = refusal("postgres", {})
+    assert "auth.existingSecret" in told
+    assert "auth.generate=true" in told
+
+
+def test_postgres_takes_the_password_from_a_secret_that_is_there() -> None:
+    named = {"auth": {"generate": False, "existingSecret": "mine", "existingSecretKey": "pw"}}
+    documents = render("postgres", named)
+    assert "Secret" not in kinds(documents)
+    env = {e["name"]: e for e in containers(documents)["StatefulSet", "postgres"]["env"]}
+    reference = {"name": "mine", "key": "pw"}
+    assert env["POSTGRES_PASSWORD"]["valueFrom"] == {"secretKeyRef": reference}
+    assert "storage.existingSecret" in notes("postgres", named)
+    assert render("postgres", named) == documents
+
+
+def test_postgres_may_keep_a_drain_waiting() -> None:
+    assert "PodDisruptionBudget" not in kinds(render("postgres"))
+    budget = one(
+        render("postgres", nested("podDisruptionBudget.enabled", True)), "PodDisruptionBudget"
+    )
+    assert budget["spec"]["maxUnavailable"] == 0
 
 
 def test_postgres_keeps_its_volume() -> None:

@@ -8,6 +8,7 @@ import kubernetes_validate
 import pytest
 
 from tests.chart.charts import CHARTS, NAMES, example, helm, merge, nested, render
+from tests.chart.test_conventions import CONVENTIONS
 
 OWN_URL = nested("storage.url", "postgresql://shop:hidden@db.example/shop")
 JOB = nested("job.enabled", True)
@@ -20,19 +21,24 @@ VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
         for name in (
             "external-postgres",
             "cloudnative-pg",
+            "patroni",
             "sqlite",
             "memory",
             "own-menu",
             "menu-configmap",
+            "coupon-files",
         )
     ),
     *((chart, "own url", OWN_URL) for chart in ("order-food", "database-load")),
+    ("order-food", "images", example("images")),
     ("order-food", "pgbouncer", example("pgbouncer")),
     ("order-food", "autoscaling", example("order-food-autoscaling")),
     ("order-food", "production", example("order-food-production")),
     ("order-food", "one replica", {"replicaCount": 1}),
     ("order-food", "no load", nested("initContainers.databaseLoad.enabled", False)),
+    ("order-food", "migration job", merge(OWN_URL, nested("migrations.job.enabled", True))),
     ("order-food", "node port", {"service": {"type": "NodePort", "nodePort": 30080}}),
+    *((chart, "conventions", CONVENTIONS[chart]) for chart in NAMES),
     ("database-load", "job beside", JOB),
     ("database-load", "job instead", merge(JOB, nested("cronjob.enabled", False))),
     ("database-load", "sqlite with a job", merge(JOB, example("sqlite"))),
@@ -41,8 +47,8 @@ each_variant = pytest.mark.parametrize(
     ("chart", "values"), [pytest.param(c, v, id=f"{c}: {name}") for c, name, v in VARIANTS]
 )
 
-OPERATOR = "monitoring.coreos.com/v1"
-"""The Prometheus operator's kinds, which Kubernetes' own schemas do not know."""
+OTHERS = ("monitoring.coreos.com/v1", "gateway.networking.k8s.io/v1")
+"""The Prometheus operator's and the Gateway API's kinds, unknown to Kubernetes' own schemas."""
 
 
 @each_variant
@@ -55,7 +61,7 @@ def test_helm_finds_nothing_to_say(chart: str, values: dict[str, Any]) -> None:
 @pytest.mark.parametrize("version", ["1.30.0", "1.34.0"])
 def test_kubernetes_knows_every_field(chart: str, values: dict[str, Any], version: str) -> None:
     for document in render(chart, values):
-        if document["apiVersion"] != OPERATOR:
+        if document["apiVersion"] not in OTHERS:
             kubernetes_validate.validate(document, version, strict=True)
 
 

@@ -32,6 +32,7 @@ def cluster() -> None:
 def timeline(cluster: None) -> Iterator[Timeline]:
     """Begins on a cluster on which nothing of an earlier run is left."""
     kube.run("./cleanup.sh", "--data")
+    kube.create_namespace()
     with Watch() as watch:
         timeline = Timeline(watch)
         yield timeline

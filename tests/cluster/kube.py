@@ -42,6 +42,25 @@ def run(
     return done.stdout
 
 
+SECURED = {"pod-security.kubernetes.io/enforce": "restricted"}
+DEPLOYED = {"app.kubernetes.io/managed-by": "orderfood-deploy"}
+QUOTA = {"pods": "12", "requests.cpu": "4", "requests.memory": "4Gi", "limits.memory": "8Gi"}
+LIMITS = {"type": "Container", "max": {"memory": "2Gi"}, "default": {"memory": "256Mi"}}
+
+
+def create_namespace() -> None:
+    """The tests' namespace, with what a strict cluster has in force; as one that deploy.sh made."""
+    metadata = {"name": NAMESPACE, "labels": {**SECURED, **DEPLOYED}}
+    inside = {"metadata": {"name": "strict", "namespace": NAMESPACE}, "apiVersion": "v1"}
+    items: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata},
+        {**inside, "kind": "ResourceQuota", "spec": {"hard": QUOTA}},
+        {**inside, "kind": "LimitRange", "spec": {"limits": [LIMITS]}},
+    ]
+    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    run("kubectl", "apply", "--filename", "-", text=manifest)
+
+
 def kubectl(*arguments: str, text: str | None = None, code: int | None = 0) -> str:
     return run("kubectl", "--namespace", NAMESPACE, *arguments, text=text, code=code)
 

@@ -129,6 +129,14 @@ class Stream:
             self.followed.append((0, ""))
         return event.get("id", last)
 
+    def place_one(self) -> str:
+        """The id of one more order, when the others have ended."""
+        client = Client(self.url)
+        answer = self._order(client)
+        client.close()
+        assert answer.status == 200, answer.body
+        return str(answer.json["id"])
+
     def unseen_orders(self) -> set[str]:
         """Which acknowledged orders have not come by the feed."""
         return set(self.orders) - {order for _, order in self.followed}

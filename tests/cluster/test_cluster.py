@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import time
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import pytest
 
 from orderfood.settings import describe_settings
 from rig.processes import ROOT
+from rig.release import version_of
+from storage import SCHEMA_VERSION
 from tests.cluster import kube
 from tests.cluster.jaeger import Jaeger
 from tests.cluster.kube import kubectl, wait_until
@@ -24,12 +28,16 @@ MENU = json.loads((ROOT / "fixtures" / "products.json").read_text())
 OLD_PRICE, NEW_PRICE = MENU[0]["price"], 13.49
 
 
+NAME = "app.kubernetes.io/name=order-food"
+
 Settings = dict[str, str]
 
 
-def deploy(version: str, settings: Settings, *, tree: Path = ROOT, code: int = 0) -> str:
-    settings = {**settings, "VERSION": version}
-    return kube.run("./deploy.sh", cwd=tree, code=code, settings=settings)
+def deploy(
+    settings: Settings, *, version: str | None = None, tree: Path = ROOT, code: int = 0
+) -> str:
+    tagged = {"VERSION": version} if version else {}
+    return kube.run("./deploy.sh", cwd=tree, code=code, settings={**settings, **tagged})
 
 
 # --- from nothing ---
@@ -37,8 +45,10 @@ def deploy(version: str, settings: Settings, *, tree: Path = ROOT, code: int = 0
 
 def test_deploys_from_nothing(timeline: Timeline) -> None:
     timeline.note("deploy.sh from nothing")
-    told = deploy("latest", {})
-    assert "order-food latest runs in namespace" in told
+    told = deploy({})
+    assert f" runs in namespace {kube.NAMESPACE}. Reach it" in told
+    assert f"NAMESPACE={kube.NAMESPACE} ./cleanup.sh" in told
+    assert "order-food is ready" in told
     pods = kube.order_food_pods()
     assert len(pods) == 2
     for pod in pods:
@@ -48,12 +58,31 @@ def test_deploys_from_nothing(timeline: Timeline) -> None:
 
 
 def test_one_pod_alone_migrated() -> None:
-    logs = kubectl("logs", "-l", "app.kubernetes.io/name=order-food", "-c", "database-migration")
+    logs = kubectl("logs", "-l", NAME, "-c", "database-migration")
     assert logs.count("applied 0001_") == 1
 
 
 def test_the_examples_answer_through_the_service() -> None:
     assert "all right" in kube.run("scripts/smoke.sh", kube.base_url())
+
+
+UNWANTED = """
+import pathlib
+for path in pathlib.Path("/").rglob("*"):
+    if path.parts[1] in ("proc", "sys", "dev") or path.is_symlink() or not path.is_file():
+        continue
+    if path.stat().st_mode & 0o6000 or {"pip", "numpy"} & set(path.parts):
+        print(path)
+packages = pathlib.Path("/usr/local/lib/python3.13/site-packages")
+size = sum(path.stat().st_size for path in packages.rglob("*") if path.is_file())
+if size > 100e6:
+    print(f"{packages} has {size} bytes")
+"""
+
+
+def test_the_image_holds_nothing_that_it_does_not_need() -> None:
+    inside = ("exec", "deployment/order-food", "--container", "order-food", "--", "python", "-c")
+    assert kubectl(*inside, UNWANTED).splitlines() == []
 
 
 @pytest.mark.parametrize("release", ["order-food", "database-load", "postgres"])
@@ -62,10 +91,10 @@ def test_helm_test_places_an_order(release: str) -> None:
     assert "Phase:          Succeeded" in told
 
 
-def commands_of_the_readme() -> list[str]:
-    text = (ROOT / "README.md").read_text()
-    block = text.partition("<!-- by hand -->\n```sh\n")[2].partition("```")[0]
-    return block.replace("\\\n", "").splitlines()
+def commands_of(document: str, name: str) -> list[str]:
+    """The commands of the block of this name."""
+    block = (ROOT / document).read_text().partition(f"<!-- {name} -->\n```sh\n")[2]
+    return block.partition("```")[0].replace("\\\n", "").splitlines()
 
 
 @pytest.fixture
@@ -84,7 +113,7 @@ def test_the_commands_by_hand_do_what_the_readme_says(
 ) -> None:
     timeline.note("the README's commands by hand")
     told = ""
-    for command in commands_of_the_readme():
+    for command in commands_of("README.md", "by hand"):
         told = kube.run("bash", "-c", command, settings=at_home)
         kube.roll_out("status")
         # one on its way out may be gone when its log is asked for
@@ -93,6 +122,7 @@ def test_the_commands_by_hand_do_what_the_readme_says(
     kube.finish_load("manual-load-1", "complete")
     [pod, *_] = kube.order_food_pods()
     assert [c["name"] for c in pod["spec"]["initContainers"]] == ["database-migration"]
+    assert kube.base_url(), "it has no port on the node any more"
 
 
 def own_values(folder: Path, jaeger: Jaeger | None) -> str:
@@ -123,7 +153,8 @@ def test_deploying_again_changes_what_is_asked_for_and_keeps_the_password(
     before = password()
     kube.set_menu(json.dumps(MENU))
     timeline.note("deploy.sh again, with a menu in a ConfigMap")
-    deploy("latest", settings)
+    # the charts' own tag, which the other module takes
+    deploy(settings, version=version_of(ROOT))
     assert password() == before
 
 
@@ -176,6 +207,11 @@ def test_a_run_that_fails_moves_nothing_else(timeline: Timeline, stream: Stream)
     kube.set_menu('[{"id": "1", "name": "Chicken Waffle", "price": -1, "category": "Waffle"}]')
     kube.start_load("broken")
     kube.finish_load("broken", "failed")
+    runbook = commands_of("docs/runbooks.md", "failed refresh")
+    jobs, told = [kubectl(*command.split()[3:]) for command in runbook]
+    assert "broken" in jobs
+    assert ": failed after " in told
+    assert "products.json" in told
     kube.set_menu(menu_at(NEW_PRICE))
     assert_nobody_noticed(stream, since)
     assert {s.price for s in stream.since(since) if s.kind == "menu"} == {NEW_PRICE}
@@ -189,12 +225,25 @@ def next_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_new_version_rolls_out_beside_the_old_one_on_one_schema(
-    timeline: Timeline, stream: Stream, next_version: Path, settings: Settings
+    timeline: Timeline,
+    stream: Stream,
+    next_version: Path,
+    settings: Settings,
+    tmp_path: Path,
 ) -> None:
     old = {pod["metadata"]["name"] for pod in kube.order_food_pods()}
-    since = timeline.note("rolling update to a version with one more migration")
-    deploy("next", settings, tree=next_version)
+    kubectl("scale", "deployment/order-food", "--replicas=3")
+    kube.roll_out("status")
+    since = timeline.note("rolling update from 3 to 2, to a version with one more migration")
+    values = tmp_path / "values.json"
+    own = json.loads(Path(settings["ORDER_FOOD_VALUES"]).read_text())
+    values.write_text(json.dumps({**own, "migrations": {"job": {"enabled": True}}}))
+    deploy({**settings, "ORDER_FOOD_VALUES": str(values)}, version="next", tree=next_version)
+    logs = kubectl("logs", "-l", NAME, "-c", "database-migration")
+    assert "the schema is up to date" in logs
+    assert "applied 00" not in logs, "the Job has done it before"
     pods = kube.order_food_pods()
+    assert len(pods) == 2, "what the chart says counts, whoever has scaled it meanwhile"
     assert {pod["spec"]["containers"][0]["image"] for pod in pods} == {"order-food:next"}
     assert not old & {pod["metadata"]["name"] for pod in pods}
     assert_nobody_noticed(stream, since)
@@ -208,18 +257,60 @@ def test_a_pod_is_deleted(timeline: Timeline, stream: Stream) -> None:
     assert_nobody_noticed(stream, since)
 
 
-def test_scales_to_four_and_back(timeline: Timeline, stream: Stream) -> None:
-    since = timeline.note("scaled from 2 to 4")
-    kubectl("scale", "deployment/order-food", "--replicas=4")
-    kube.roll_out("status")
-    timeline.note("and back")
-    kubectl("scale", "deployment/order-food", "--replicas=2")
+def test_a_password_is_rotated_in_its_secret_and_nowhere_else(timeline: Timeline) -> None:
+    """The database restarts later on: then new connections need the new one."""
+    timeline.note("the password is rotated")
+    commands = commands_of("docs/operations.md", "rotate")
+    script = "\n".join(commands).replace("NS", kube.NAMESPACE)
+    before = password()
+    kube.run("bash", "-ec", script)
+    assert password() != before
+
+
+AUTOSCALING = {
+    "enabled": True,
+    "minReplicas": 2,
+    "maxReplicas": 4,
+    "targetCPUUtilizationPercentage": 60,
+    "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+}
+
+
+def upgrade(values: dict[str, Any]) -> None:
+    """order-food as it is, but for these values."""
+    flags = (
+        "--reset-then-reuse-values",
+        "--server-side=true",
+        "--force-conflicts",
+        "--values",
+        "-",
+    )
+    kube.run("helm", "upgrade", "order-food", "chart/order-food", *flags, text=json.dumps(values))
+
+
+def ready_pods() -> int:
+    [deployment] = kube.objects("deployments", NAME)
+    return int(deployment["status"].get("readyReplicas", 0))
+
+
+def test_an_autoscaler_follows_the_load(timeline: Timeline, stream: Stream) -> None:
+    since = timeline.note("an autoscaler, and load")
+    upgrade({"autoscaling": AUTOSCALING})
+    load = ["wrk", "-t1", "-c8", "-d300", f"{kube.base_url()}/api/product"]
+    with subprocess.Popen(load, stdout=subprocess.DEVNULL) as running:
+        try:
+            wait_until("there are four pods", lambda: ready_pods() == 4)
+        finally:
+            running.terminate()
+    timeline.note("the load ends")
     wait_until("two pods are left", lambda: len(all_pods()) == 2)
+    upgrade({"autoscaling": {"enabled": False}})
+    assert len(kube.order_food_pods()) == 2
     assert_nobody_noticed(stream, since)
 
 
 def all_pods() -> list[dict[str, Any]]:
-    return kube.objects("pods", "app.kubernetes.io/name=order-food")
+    return kube.objects("pods", NAME)
 
 
 def failed_starts(container: str) -> list[str]:
@@ -242,10 +333,14 @@ def test_a_failing_migration_keeps_the_new_pod_from_starting(
     broken = Path(shutil.copytree(next_version, tmp_path / "broken", symlinks=True))
     add_migration(broken, 2, BROKEN)
     since = timeline.note("a version whose database-migration fails")
-    told = deploy("broken", {**settings, "TIMEOUT": "15s"}, tree=broken, code=1)
+    slow, before = {**settings, "TIMEOUT": "20s"}, password()
+    told = deploy(slow, version="broken", tree=broken, code=1)
     assert "order-food did not become ready" in told
-    assert len(wait_until("it has failed", lambda: failed_starts("database-migration"))) == 1
-    kube.roll_out("undo")
+    assert f"{SCHEMA_VERSION + 2:04}_step failed" in told
+    assert "order-food is back at revision" in told
+    assert password() == before, "a rollback has brought an old one back"
+    kube.roll_out("status")
+    wait_until("the pod that failed is gone", lambda: len(all_pods()) == 2)
     assert_nobody_noticed(stream, since)
 
 
@@ -267,7 +362,14 @@ def is_retry_later(sample: Sample) -> bool:
     return sample.status == 503 and sample.retry_after is not None
 
 
+def has_new_password(pod: str) -> bool:
+    read = ("exec", pod, "--container", "order-food", "--", "cat", "/etc/orderfood/storage/url")
+    return b64decode(password()).decode() in kubectl(*read)
+
+
 def test_the_database_restarts(timeline: Timeline, stream: Stream) -> None:
+    for pod in kube.order_food_pods():
+        wait_until("the password is there", lambda: has_new_password(pod["metadata"]["name"]))  # noqa: B023
     pods = {pod["metadata"]["uid"]: restarts(pod) for pod in kube.order_food_pods()}
     since = timeline.note("the database's pod is deleted")
     kubectl("delete", "pod", "postgres-0")
@@ -292,6 +394,22 @@ def all_answered(stream: Stream, since: float) -> bool:
 # --- what is seen from outside, and the end ---
 
 
+def test_a_backup_is_restored(timeline: Timeline, stream: Stream, at_home: Settings) -> None:
+    """By the commands of docs/operations.md."""
+    backup = ("--set", "backup.enabled=true", "--set", "backup.keep=2")
+    kube.run("helm", "upgrade", "postgres", "chart/postgres", "--reset-then-reuse-values", *backup)
+    stream.__exit__()
+    timeline.note("a backup is restored")
+    for command in commands_of("docs/operations.md", "backup"):
+        kube.run("bash", "-c", command, settings=at_home)
+    kube.finish_load("backup-1", "complete")
+    late = stream.place_one()
+    for command in commands_of("docs/operations.md", "restore"):
+        kube.run("bash", "-c", command, settings=at_home)
+    kube.roll_out("status")
+    assert stream.lost_orders() == [late]
+
+
 def test_spans_of_all_three_programs_reach_jaeger(jaeger: Jaeger | None) -> None:
     if "JAEGER_ENDPOINT" not in {setting.name for setting in describe_settings()}:
         pytest.skip("the programs send no traces yet")
@@ -302,13 +420,14 @@ def test_spans_of_all_three_programs_reach_jaeger(jaeger: Jaeger | None) -> None
 
 
 def test_cleanup_leaves_nothing(timeline: Timeline, stream: Stream) -> None:
-    stream.__exit__()
     timeline.note("cleanup.sh")
     kube.run("./cleanup.sh")
     [kept] = kube.objects("secrets", "app.kubernetes.io/part-of=orderfood")
     assert kept["metadata"]["name"] == "orderfood-database"
-    assert len(kube.objects("persistentvolumeclaims")) == 1
-    kubectl("delete", "configmap", "menu")
+    claims = {claim["metadata"]["name"] for claim in kube.objects("persistentvolumeclaims")}
+    assert claims == {"data-postgres-0", "postgres-backup"}
+    # what is not deploy.sh's keeps the namespace
+    kubectl("delete", "configmap/menu", "persistentvolumeclaim/postgres-backup")
     timeline.note("cleanup.sh --data")
     kube.run("./cleanup.sh", "--data")
     assert kube.NAMESPACE not in kube.run("kubectl", "get", "namespaces")

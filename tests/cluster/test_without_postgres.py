@@ -17,9 +17,9 @@ NODE_PORT = ("--set", "service.type=NodePort")
 
 @pytest.fixture(scope="module", autouse=True)
 def namespace() -> Iterator[None]:
-    kube.run("kubectl", "create", "namespace", kube.NAMESPACE)
+    kube.create_namespace()
     yield
-    kube.run("kubectl", "delete", "namespace", kube.NAMESPACE)
+    kube.run("kubectl", "delete", "namespace", kube.NAMESPACE, "--ignore-not-found")
 
 
 def install(release: str, name: str, *arguments: str) -> None:

@@ -3,11 +3,15 @@
 {{- $force := .force -}}
 {{- with .root -}}
 backoffLimit: {{ .Values.cronjob.backoffLimit }}
-activeDeadlineSeconds: {{ .Values.activeDeadlineSeconds }}
+activeDeadlineSeconds: {{ int64 .Values.activeDeadlineSeconds }}
+{{- with .Values.cronjob }}
+{{- if not (kindIs "invalid" .ttlSecondsAfterFinished) }}
+ttlSecondsAfterFinished: {{ int64 .ttlSecondsAfterFinished }}
+{{- end }}
+{{- end }}
 template:
   metadata:
-    labels:
-      {{- include "orderfood.labels" . | nindent 6 }}
+    {{- include "orderfood.podMetadata" (dict "root" .) | nindent 4 }}
   spec:
     restartPolicy: {{ .Values.cronjob.restartPolicy }}
     {{- include "orderfood.podBase" . | nindent 4 }}
@@ -19,7 +23,7 @@ template:
       - {{- include "orderfood.container" (dict "root" . "name" "database-load" "image" .Values.image "fixtures" true) | nindent 8 }}
         args: [--wait-for-schema{{ if $force }}, --force{{ end }}]
     volumes:
-      {{- include "orderfood.volumes" (dict "root" . "claim" .Values.persistence.claim) | nindent 6 }}
+      {{- include "orderfood.volumes" (dict "root" . "claim" .Values.persistence.claim "fixtures" true) | nindent 6 }}
 {{- end -}}
 {{- end -}}
 

@@ -27,3 +27,43 @@
 {{- define "order-food.serviceAccount" -}}
 {{- .Values.serviceAccount.name | default (ternary (include "orderfood.fullname" .) "default" .Values.serviceAccount.create) -}}
 {{- end -}}
+
+{{/* What no schema can say: ends the rendering with one line where values contradict each other. */}}
+{{- define "order-food.checks" -}}
+{{- with .Values.autoscaling -}}
+{{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) -}}
+{{- fail "autoscaling.minReplicas is more than autoscaling.maxReplicas" -}}
+{{- end -}}
+{{- if and .enabled (not (or .targetCPUUtilizationPercentage .targetMemoryUtilizationPercentage)) -}}
+{{- fail "autoscaling needs targetCPUUtilizationPercentage or targetMemoryUtilizationPercentage" -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.podDisruptionBudget -}}
+{{- if and .minAvailable .maxUnavailable -}}
+{{- fail "give podDisruptionBudget.minAvailable or podDisruptionBudget.maxUnavailable, not both" -}}
+{{- end -}}
+{{- $least := int (include "order-food.replicas" $) -}}
+{{- if and .enabled .minAvailable (ne "true" (include "order-food.single" $)) (or (eq (toString .minAvailable) "100%") (and (not (kindIs "string" .minAvailable)) (ge (int .minAvailable) $least))) -}}
+{{- fail (printf "podDisruptionBudget.minAvailable is %v of %d pods: no node could be drained" .minAvailable $least) -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.ingress.enabled -}}
+{{- $known := list -}}
+{{- range prepend .Values.ingress.extraHosts .Values.ingress -}}
+{{- $place := printf "%s%s" .host (.path | default "/") -}}
+{{- if has $place $known -}}
+{{- fail (printf "ingress: %s stands there twice" $place) -}}
+{{- end -}}
+{{- $known = append $known $place -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
+{{- fail "httpRoute needs parentRefs: the Gateway that it belongs to" -}}
+{{- end -}}
+{{- if and .Values.service.nodePort (eq .Values.service.type "ClusterIP") -}}
+{{- fail "service.nodePort needs service.type NodePort or LoadBalancer" -}}
+{{- end -}}
+{{- if and (eq (include "orderfood.backend" .) "memory") (gt (int (toString (.Values.env.WORKERS | default 1))) 1) -}}
+{{- fail "env.WORKERS is for Postgres and SQLite: memory:// has one process" -}}
+{{- end -}}
+{{- end -}}
