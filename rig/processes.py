@@ -26,12 +26,13 @@ PATIENCE = 30.0
 
 
 def environment(**settings: object) -> dict[str, str]:
-    """This process's environment with these settings; none leaks in from outside."""
+    """This process's environment with these settings, None is not set; none leaks in from
+    outside."""
     from orderfood.settings import describe_settings
 
     known = {setting.name for setting in describe_settings()}
     kept = {n: v for n, v in os.environ.items() if n not in known and not n.startswith("OTEL_")}
-    chosen = {name: str(value) for name, value in settings.items()}
+    chosen = {name: str(value) for name, value in settings.items() if value is not None}
     ours = {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", "JAEGER_ENDPOINT": ""}
     return {**kept, **ours, **chosen}
 
@@ -110,7 +111,7 @@ class RunningServer:
 
 
 @contextmanager
-def serving(url: str, **settings: object) -> Iterator[RunningServer]:
+def serving(url: str | None, **settings: object) -> Iterator[RunningServer]:
     """A server on a free port, ended when the block ends. PYTHONPATH names another tree."""
     process = subprocess.Popen(
         command("order-food"),

@@ -1,4 +1,4 @@
-"""Writes the settings into the README's table: `python -m rig.settings_table`."""
+"""Writes the settings into the table of docs/configuration.md: `python -m rig.settings_table`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orderfood.settings import describe_settings
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 BEGIN, END = "<!-- settings -->\n", "<!-- /settings -->"
 
 
@@ -23,5 +23,5 @@ def documented_table(readme: str) -> str:
 
 
 if __name__ == "__main__":
-    text = README.read_text()
-    README.write_text(text.replace(documented_table(text), settings_table()))
+    text = PAGE.read_text()
+    PAGE.write_text(text.replace(documented_table(text), settings_table()))
