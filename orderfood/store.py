@@ -28,10 +28,16 @@ def storage_of(settings: Settings) -> Storage:
             settings.storage_url,
             pool_size=settings.storage_pool_size,
             wait_seconds=settings.storage_wait_seconds,
+            url_file=settings.storage_url_file,
         )
     except InvalidStorageURL as error:
         shown = ascii(mask_url(settings.storage_url))
-        raise SettingsError(f"STORAGE_URL is {shown}: {error}") from error
+        raise SettingsError(f"{_name_of_url(settings)} is {shown}: {error}") from error
+
+
+def _name_of_url(settings: Settings) -> str:
+    file = settings.storage_url_file
+    return f"the URL in STORAGE_URL_FILE ({file})" if file else "STORAGE_URL"
 
 
 async def require_schema(storage: Storage) -> None:

@@ -18,21 +18,32 @@ from orderfood.program import Program, run_program
 from orderfood.settings import Settings
 from orderfood.store import load_menu, require_schema, storage_of, wait_for_schema
 from scripts.guarding import Guard, LoadRefused
+from scripts.load_runs import loaded, new_run, record, record_failure, show_runs
 from storage import Storage
 from storage.base import Watch
-from storage.records import Change, LoadReport
+from storage.errors import StorageError
+from storage.records import Change, LoadReport, LoadRun
 
 logger = logging.getLogger("database-load")
 
 
 async def load(settings: Settings, arguments: argparse.Namespace) -> None:
-    """Checks all of the fixtures, then loads them. Raises SettingsError, FixtureError, LoadRefused
-    and StorageError; then the old data is untouched."""
+    """Checks all of the fixtures, then loads them; or shows what became of the last runs. Raises
+    SettingsError, FixtureError, LoadRefused and StorageError; then the old data is untouched."""
+    if arguments.command == "status":
+        await show_runs(settings)
+        return
+    run = None if arguments.dry_run else new_run(settings)
     with span("dataload.execute", {"dataload.dry_run": arguments.dry_run}):
-        await _load(settings, arguments)
+        try:
+            await _load(settings, arguments, run)
+        except (FixtureError, LoadRefused, StorageError) as error:
+            if run:
+                await record_failure(settings, run, error)
+            raise
 
 
-async def _load(settings: Settings, arguments: argparse.Namespace) -> None:
+async def _load(settings: Settings, arguments: argparse.Namespace, run: LoadRun | None) -> None:
     start = time.perf_counter()
     storage = storage_of(settings)
     current_span().set_attribute("db.system.name", storage.backend)
@@ -48,7 +59,7 @@ async def _load(settings: Settings, arguments: argparse.Namespace) -> None:
         fixtures,
         settings,
         guard,
-        dry_run=arguments.dry_run,
+        run=run,
         wait=arguments.wait_for_schema,
     )
     _show(report, milliseconds=(time.perf_counter() - start) * 1000, dry_run=arguments.dry_run)
@@ -64,13 +75,16 @@ async def replace(
     settings: Settings,
     guard: Guard,
     *,
-    dry_run: bool,
+    run: LoadRun | None,
     wait: bool = False,
 ) -> LoadReport:
     """One transaction on a storage that it connects and closes; the coupon files are read before
-    it begins, and after it is clear that it can. Raises StorageError, FixtureError, LoadRefused."""
+    it begins, and after it is clear that it can. ``run`` is what is recorded of it; None is a dry
+    run. Raises StorageError, FixtureError, LoadRefused."""
     async with storage:
         await (wait_for_schema if wait else require_schema)(storage)
+        if run:
+            await record(storage, run)
         reading = span("dataload.readCoupons", {"coupon_files.count": len(fixtures.coupon_files)})
         with watching() as watch:
             report = await load_menu(
@@ -78,10 +92,12 @@ async def replace(
                 fixtures,
                 settings,
                 reading=reading,
-                dry_run=dry_run,
+                dry_run=run is None,
                 watch=watch,
                 approve=guard,
             )
+        if run:
+            await record(storage, loaded(run))
     current_span().set_attribute("dataload.catalogue_version", report.version)
     return report
 
@@ -134,6 +150,12 @@ def _count_codes(report: LoadReport) -> int:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=["status"],
+        help="say what became of the last runs, and why; without it, load",
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="say what a load would change, and change nothing"
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from migrations import read_migrations
 from orderfood.observe.logs import say
@@ -14,11 +16,13 @@ from orderfood.observe.tracing import Attributes, current_span, span
 from orderfood.program import Program, run_program
 from orderfood.settings import Settings
 from orderfood.store import storage_of
-from storage import Storage
+from storage import MIGRATION_TIMEOUT, Storage
 from storage.errors import MigrationChanged
 from storage.records import AppliedMigration, Migration
 
 logger = logging.getLogger("database-migration")
+
+LONGEST_SECONDS = 86_400
 
 
 async def migrate(settings: Settings, arguments: argparse.Namespace) -> None:
@@ -38,14 +42,17 @@ async def _migrate(settings: Settings, arguments: argparse.Namespace) -> None:
         if arguments.command == "status":
             await show_status(storage, migrations)
         else:
-            await apply_pending(storage, migrations)
+            await apply_pending(storage, migrations, arguments.statement_timeout)
 
 
-async def apply_pending(storage: Storage, migrations: Sequence[Migration]) -> None:
+async def apply_pending(
+    storage: Storage, migrations: Sequence[Migration], patience: float | None = None
+) -> None:
     """Applies one after the other. Several programs may do so at once: the storage lets one of
-    them apply a migration, and only that one prints its name."""
+    them apply a migration, and only that one prints its name. ``patience`` is how many seconds each
+    may run, in place of what it states."""
     start = time.perf_counter()
-    names = [m.name for m in migrations if await _apply(storage, m)]
+    names = [m.name for m in migrations if await _apply(storage, m, patience)]
     current_span().set_attributes(
         {"migration.names": ", ".join(names), "migration.count": len(names)}
     )
@@ -59,13 +66,17 @@ async def apply_pending(storage: Storage, migrations: Sequence[Migration]) -> No
     )
 
 
-async def _apply(storage: Storage, migration: Migration) -> bool:
+async def _apply(storage: Storage, migration: Migration, patience: float | None) -> bool:
     attributes: Attributes = {
         "migration.name": migration.name,
         "migration.version": migration.version,
     }
     with span(span_name(migration), attributes) as current:
-        applied = await storage.apply_migration(migration)
+        if patience is not None:
+            migration = replace(migration, statement_timeout=patience)
+        applied = await storage.apply_migration(
+            migration, timeout=MIGRATION_TIMEOUT + migration.seconds
+        )
         current.set_attribute("migration.applied", applied)
     if applied:
         say(logger, f"applied {migration.name}", migration=migration.name)
@@ -123,6 +134,19 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["status"],
         help="list what is applied and what is pending; without it, apply what is pending",
     )
+    parser.add_argument(
+        "--statement-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long each migration may run, from 1 to 86400, in place of the 10 or what it"
+        " states; orders may fail meanwhile",
+    )
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[1-9][0-9]{0,4}", text, re.ASCII) or int(text) > LONGEST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 1 to 86400")
+    return float(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# smoke.sh [BASE_URL]: asks a running order-food what the README asks it, and stops at the first
+# smoke.sh [BASE_URL]: asks a running order-food what docs/api.md asks it, and stops at the first
 # answer that is wrong. It places three orders.
 set -euo pipefail
 base=${1:-http://localhost:8080}

@@ -23,6 +23,7 @@ from storage.records import (
     FoundCoupon,
     IdempotencyKey,
     LoadReport,
+    LoadRun,
     Losses,
     Migration,
     Obstacle,
@@ -37,11 +38,11 @@ from storage.records import (
     Versions,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 6
 """The newest migration that this code relies on; a test holds it against migrations/."""
 
 MIGRATION_TIMEOUT = 60.0
-"""Seconds after which a migration that runs, or waits for its lock, gives up."""
+"""Seconds after which a migration gives up, waits for locks and pauses between tries included."""
 
 MOST_LINES = 2500
 """Lines of all orders of one listing. An order has at most 100: a page of 500 such orders would
@@ -81,6 +82,19 @@ class ShopStateStorage(abc.ABC):
     @abc.abstractmethod
     async def set_pause(self, pause: Pause | None) -> None:
         """Pauses the shop, or with None resumes it."""
+
+
+class LoadRunStorage(abc.ABC):
+    """The part of a storage that remembers what became of the last runs of database-load."""
+
+    @abc.abstractmethod
+    async def record_load_run(self, run: LoadRun) -> None:
+        """Keeps a run that begins, or by its id what has become of it; forgets all runs but the
+        newest KEPT_LOAD_RUNS."""
+
+    @abc.abstractmethod
+    async def list_load_runs(self, limit: int) -> list[LoadRun]:
+        """The newest ``limit`` runs, by when they began, newest first."""
 
 
 class OrderLifeStorage(abc.ABC):
@@ -167,7 +181,7 @@ class EventLogStorage(abc.ABC):
         this moment; returns how many. Numbers are never given again."""
 
 
-class Storage(ShopStateStorage, OrderLifeStorage, EventLogStorage):
+class Storage(ShopStateStorage, LoadRunStorage, OrderLifeStorage, EventLogStorage):
     """Stores catalogue and orders. One method is one atomic, durable step.
 
     No connection, session or transaction crosses this interface, and how many orders share a
@@ -236,7 +250,9 @@ class Storage(ShopStateStorage, OrderLifeStorage, EventLogStorage):
         self, migration: Migration, timeout: float = MIGRATION_TIMEOUT
     ) -> bool:
         """Applies one migration with its record, in one transaction and under a lock that all
-        programs on this database share. False when it was applied already, by whomever.
+        programs on this database share. False when it was applied already, by whomever. It waits
+        for no lock for so long that orders fail, and tries again until ``timeout`` seconds are
+        over.
 
         Raises MigrationChanged, MigrationFailed, MigrationTimeout; then nothing of it stays.
         """

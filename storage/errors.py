@@ -41,6 +41,10 @@ class StorageUnavailable(StorageError):
     """The store does not answer, is full or is read-only. After a write its outcome is unknown:
     a retry under the same idempotency key is safe."""
 
+    reason = ""
+    """A fixed phrase that everybody may read, where more is known than that it does not answer. The
+    message is for the log: it may name hosts and roles."""
+
 
 class StorageBusy(StorageUnavailable):
     """Too many writes wait already; this one was refused before anything was written."""

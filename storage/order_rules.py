@@ -15,6 +15,7 @@ from storage.errors import (
 from storage.records import (
     PLACED_EVENT,
     Actor,
+    ArchivedOrder,
     Cancellation,
     CouponLimits,
     IdempotencyKey,
@@ -171,3 +172,9 @@ def used_up(code: str | None) -> CouponUsedUp:
 
 def _reached(uses: int, limit: int | None) -> bool:
     return limit is not None and uses >= limit
+
+
+def is_archived_in(stored: ArchivedOrder, archived: ArchivedOrder) -> bool:
+    """Whether an archive has all of an order as it is stored. It may have more: events are not kept
+    for ever."""
+    return stored.order == archived.order and set(stored.events) <= set(archived.events)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Literal
 from uuid import UUID
 
 
@@ -85,6 +86,9 @@ class OrderStatus(StrEnum):
 
 OPEN_STATUSES = (OrderStatus.PLACED, OrderStatus.ACCEPTED, OrderStatus.READY)
 """Those of orders that wait for something."""
+
+ENDED_STATUSES = (OrderStatus.COMPLETED, OrderStatus.CANCELLED)
+"""Those of orders to which nothing happens any more, once a completed one is not recalled."""
 
 PLACED_EVENT = "placed"
 """The type of the first event of every order."""
@@ -203,6 +207,29 @@ class EventPage:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchivedEvent:
+    """What an archive keeps of an event of the log. Without ``staff_user`` it was the customer."""
+
+    seq: int
+    version: int
+    type: str
+    status: str
+    at: datetime
+    ready_at: datetime | None = None
+    reason: str | None = None
+    staff_user: str | None = None
+    staff_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedOrder:
+    """What an archive keeps of an order: all of it, and those of its events that were kept."""
+
+    order: Order
+    events: tuple[ArchivedEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ShopOrders:
     """Orders of all users, and the place in the event log of the same consistent view: every event
     up to it is in these orders, every later one comes after it."""
@@ -247,6 +274,25 @@ class Versions:
 
     catalogue: int = 0
     shop: int = 0
+
+
+KEPT_LOAD_RUNS = 100
+"""The newest runs of database-load that a storage remembers."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRun:
+    """A run of database-load."""
+
+    id: UUID
+    host: str
+    """The pod's name, or the machine's."""
+    began_at: datetime
+    ended_at: datetime | None = None
+    """None while it runs, and for ever when it was killed."""
+    outcome: Literal["loaded", "failed"] | None = None
+    message: str | None = None
+    """Why it has failed, in one line; None when it has not."""
 
 
 class Obstacle(StrEnum):
@@ -364,15 +410,27 @@ class Losses:
     """Of the products that stay: those that cost a tenth or less of what they did."""
 
 
+STATEMENT_TIMEOUT = 10.0
+"""Seconds that a migration may run unless it asks for more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Migration:
     """One step of the schema. ``name`` is the file's without its ending (0001_create_tables),
-    ``version`` its number, ``checksum`` the hex SHA-256 of its text."""
+    ``version`` its number, ``checksum`` the hex SHA-256 of its text. While it runs others may wait
+    for its locks: it is undone after ``statement_timeout`` seconds. Without that it has
+    STATEMENT_TIMEOUT, and gives way to who waits, where the backend knows of them."""
 
     version: int
     name: str
     sql: str
     checksum: str
+    statement_timeout: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it may run."""
+        return STATEMENT_TIMEOUT if self.statement_timeout is None else self.statement_timeout
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from uuid import UUID
 from storage.base import MOST_LINES
 from storage.records import (
     Actor,
+    ArchivedEvent,
+    ArchivedOrder,
     Cancellation,
     Coupon,
     CouponKind,
@@ -182,6 +184,32 @@ def _read_event(row: Row, order: Order, to_time: Callable[[Any], Any]) -> OrderE
         changed_at=None if version == 1 else to_time(at),
     )
     return OrderEvent(seq, kind, to_time(at), by, then)
+
+
+def read_archived(
+    rows: Iterable[Row],
+    *,
+    to_uuid: Callable[[Any], UUID] = same,
+    to_time: Callable[[Any], Any] = same,
+) -> list[ArchivedOrder]:
+    """The orders of rows of JOINED_EVENT_COLUMNS, where those of an order follow each other, and
+    among them those of an event."""
+    found = []
+    for _, group in groupby(rows, key=lambda row: row[EVENT_WIDTH]):
+        events = [list(of_one) for _, of_one in groupby(group, key=lambda row: row[0])]
+        order = _read_order([row[EVENT_WIDTH:] for row in events[0]], to_uuid, to_time)
+        read = (_read_archived_event(event[0][:EVENT_WIDTH], to_time) for event in events)
+        found.append(ArchivedOrder(order, tuple(one for one in read if one is not None)))
+    return found
+
+
+def _read_archived_event(row: Row, to_time: Callable[[Any], Any]) -> ArchivedEvent | None:
+    seq, _, version, _, kind, status, ready_at, reason, staff_user, staff_key, at = row
+    if seq is None:
+        return None
+    return ArchivedEvent(
+        seq, version, kind, status, to_time(at), to_time(ready_at), reason, staff_user, staff_key
+    )
 
 
 def within_bounds(orders: list[Order], lines: int, position: int) -> ShopOrders:

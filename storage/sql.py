@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from storage.base import Approve, Storage, Watch
 from storage.batches import Batcher, together_or_alone
 from storage.catalogue_load import CodeReader, CodesFailed, Load, normalized, unapproved, unwatched
 from storage.errors import StorageError
 from storage.order_rules import NO_LIMITS, NewOrder
-from storage.records import Catalogue, CouponLimits, IdempotencyKey, LoadReport, Order
+from storage.records import (
+    ArchivedOrder,
+    Catalogue,
+    CouponLimits,
+    Cursor,
+    IdempotencyKey,
+    LoadReport,
+    Order,
+)
 
 
 class SQLStorage(Storage):
@@ -46,6 +55,26 @@ class SQLStorage(Storage):
     @abc.abstractmethod
     async def _load(self, load: Load) -> LoadReport:
         """Runs a load in one transaction. Raises CodesFailed when its codes cannot be read."""
+
+    # --- the archive ---
+
+    @abc.abstractmethod
+    async def find_ended(self, before: datetime, since: datetime | None = None) -> datetime | None:
+        """When the first order was placed that was placed from ``since`` on, and whose last event
+        was before ``before`` and leads nowhere; None when there is none."""
+
+    @abc.abstractmethod
+    async def read_ended(
+        self, before: datetime, until: datetime, after: Cursor, limit: int
+    ) -> list[ArchivedOrder]:
+        """At most ``limit`` such orders that were placed before ``until`` and follow the cursor, by
+        created_at and id, oldest first."""
+
+    @abc.abstractmethod
+    async def delete_archived(self, archived: Sequence[ArchivedOrder]) -> int:
+        """Deletes, in one transaction, those of these orders that are stored just as they are here,
+        with their lines and events, and returns how many. Counts of coupons stay as they are. To
+        whoever follows the log from before such an event it has begun behind it."""
 
     async def get_schema_version(self) -> int:
         applied = await self.list_migrations()

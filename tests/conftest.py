@@ -24,12 +24,13 @@ settings.register_profile("orderfood", deadline=None)
 settings.load_profile("orderfood")
 
 SAME_EVERYWHERE = (
-    "benchmarks", "browser", "chart", "fuzz", "house", "observe",
+    "benchmarks", "browser", "chaos", "chart", "failover", "fuzz", "house", "observe", "release",
     "api/test_costs.py", "api/test_degraded.py", "api/test_edges.py", "api/test_feed_nginx.py",
     "api/test_hostile.py", "api/test_limits.py", "api/test_log_reader.py", "api/test_memory.py",
-    "api/test_rates.py", "contract/test_event_numbers.py", "contract/test_large_catalogue.py",
-    "contract/test_obstacles.py", "contract/test_pgbouncer.py", "jobs/test_coupon_files.py",
-    "jobs/test_cut_off.py", "jobs/test_otel_variables.py",
+    "api/test_migrating.py", "api/test_rates.py", "contract/test_archive.py",
+    "contract/test_event_numbers.py", "contract/test_large_catalogue.py",
+    "contract/test_obstacles.py", "contract/test_pgbouncer.py", "jobs/test_archive.py",
+    "jobs/test_coupon_files.py", "jobs/test_cut_off.py", "jobs/test_otel_variables.py",
 )  # fmt: skip
 """Folders and files whose tests try what no interpreter changes, and take long."""
 

@@ -71,13 +71,20 @@ async def _find(files: Sequence[Path], spool_dir: Path | None, progress: Progres
 
 
 def _import_numpy() -> None:
-    """Imports it; it says so in a warning when the processor lacks what it is told not to use."""
+    """Imports it, and isal; it says so in a warning when the processor lacks what it is told not to
+    use. Raises FixtureError where they are not installed, as in the image of order-food."""
     prefer_avx2()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImportWarning)
-        import numpy as np
-
-        del np
+        try:
+            import isal
+            import numpy as np
+        except ImportError as error:
+            raise FixtureError(
+                f"coupon files are read with numpy and isal, which are not installed ({error}):"
+                " the image database-load has them"
+            ) from error
+        del np, isal
 
 
 async def _show(progress: Progress, *, as_text: bool) -> None:

@@ -29,6 +29,7 @@ from storage.records import (
     FoundCoupon,
     IdempotencyKey,
     LoadReport,
+    LoadRun,
     Migration,
     Obstacle,
     OpenOrders,
@@ -177,6 +178,12 @@ class InstrumentedStorage(Storage):
             watch=watch,
             approve=approve,
         )
+
+    async def record_load_run(self, run: LoadRun) -> None:
+        await self._inner.record_load_run(run)
+
+    async def list_load_runs(self, limit: int) -> list[LoadRun]:
+        return await self._inner.list_load_runs(limit)
 
     async def wait_for_notice(self) -> None:
         await self._inner.wait_for_notice()

@@ -9,6 +9,7 @@ so that none outlives a supervisor that was killed.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import shutil
@@ -16,8 +17,10 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from orderfood.observe.logs import say
 from orderfood.server.drain import bind, received_signals, url_of
@@ -29,12 +32,15 @@ logger = logging.getLogger("order-food")
 QUICK_SECONDS = 1.0
 """A worker that lived no longer is restarted with backoff."""
 
+ABANDONED_SECONDS = 60.0
+"""How old a folder is, at least, that a killed supervisor has left behind."""
+
 LONGEST_PAUSE = 5.0
 """The longest backoff, in seconds."""
 
 
 class WorkerFailed(Exception):
-    """The first worker ended before it listened; it has said why."""
+    """The first worker gave up before it listened; it has said why."""
 
 
 async def supervise(settings: Settings) -> None:
@@ -42,39 +48,69 @@ async def supervise(settings: Settings) -> None:
     with (
         bind(settings.host, settings.port) as listening,
         metrics_socket(settings) as metrics,
-        _metrics_folder() as folder,
+        _metrics_folder() as (folder, lock),
     ):
-        supervisor = _Supervisor(settings, [listening, *([metrics] if metrics else [])], folder)
+        sockets = [listening, *([metrics] if metrics else [])]
+        supervisor = _Supervisor(settings, sockets, folder, lock)
         signals = received_signals()
-        await supervisor.start()
-        url = url_of(listening, settings.host)
-        more = metrics_url(settings, metrics)
-        say(
-            logger,
-            f"order-food listens on {url}{urls_text(more)}",
-            url=url,
-            workers=settings.workers,
-            **more,
-        )
-        await supervisor.forward_signal(await signals.get())
+        starting = asyncio.create_task(supervisor.start())
+        signal_ = asyncio.create_task(signals.get())
+        await asyncio.wait((starting, signal_), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            _say_where(settings, listening, metrics)
+        else:
+            starting.cancel()
+        await supervisor.forward_signal(await signal_)
         while not await supervisor.ended(signals):
             pass
 
 
+def _say_where(settings: Settings, listening: socket.socket, metrics: socket.socket | None) -> None:
+    url, more = url_of(listening, settings.host), metrics_url(settings, metrics)
+    text = f"order-food listens on {url}{urls_text(more)}"
+    say(logger, text, url=url, workers=settings.workers, **more)
+
+
 @contextmanager
-def _metrics_folder() -> Iterator[str]:
+def _metrics_folder() -> Iterator[tuple[str, int]]:
     """The folder of prometheus-client's multiprocess mode, through which workers share their
-    metrics."""
-    folder = tempfile.mkdtemp(prefix="orderfood-metrics-")
+    metrics, and a descriptor that locks it: the lock lasts until the last process that has it
+    ends, so that what was killed is told from what lives."""
+    _remove_abandoned_folders()
+    folder = tempfile.mkdtemp(prefix=_PREFIX)
+    lock = os.open(folder, os.O_RDONLY)
     try:
-        yield folder
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder, lock
     finally:
+        os.close(lock)
         shutil.rmtree(folder, ignore_errors=True)
 
 
+_PREFIX = "orderfood-workers-"
+
+
+def _remove_abandoned_folders() -> None:
+    """Removes the folders of supervisors that were killed. One that was just made may not be locked
+    yet."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            lock = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if time.time() - os.fstat(lock).st_mtime > ABANDONED_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
 class _Supervisor:
-    def __init__(self, settings: Settings, listening: Sequence[socket.socket], folder: str) -> None:
+    def __init__(
+        self, settings: Settings, listening: Sequence[socket.socket], folder: str, lock: int
+    ) -> None:
         self._settings = settings
+        self._lock = lock
         self._listening = listening
         self._folder = folder
         self._processes: set[asyncio.subprocess.Process] = set()
@@ -84,7 +120,7 @@ class _Supervisor:
 
     async def start(self) -> None:
         """Starts the first worker, and the others when it listens: a fault of the settings shows in
-        the first. Raises WorkerFailed."""
+        the first. Raises WorkerFailed when it gave up; one that was killed is replaced."""
         first = asyncio.Event()
         self._keep(first)
         ready = asyncio.create_task(first.wait())
@@ -103,14 +139,15 @@ class _Supervisor:
         clock, pause = asyncio.get_running_loop().time, 0.1
         while not self._ending:
             began = clock()
-            await self._run_worker(first)
-            if self._ending or not first.is_set():
+            code = await self._run_worker(first)
+            if self._ending or (code >= 0 and not first.is_set()):
                 return
             lived_long = clock() - began > QUICK_SECONDS
             pause = 0.1 if lived_long else min(LONGEST_PAUSE, 2 * pause)
             await asyncio.sleep(0 if lived_long else pause)
 
-    async def _run_worker(self, first: asyncio.Event) -> None:
+    async def _run_worker(self, first: asyncio.Event) -> int:
+        """Runs a worker to its end, and returns its exit code; a signal's is negative."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with ours:
@@ -128,8 +165,9 @@ class _Supervisor:
             self._processes.discard(process)
             self._starting.discard(process)
         self._forget(process.pid)
-        if not self._ending and first.is_set():
+        if not self._ending and (code < 0 or first.is_set()):
             logger.warning("worker %d ended with code %d: starting another", process.pid, code)
+        return code
 
     async def _spawn(self, control: socket.socket) -> asyncio.subprocess.Process:
         fds = [each.fileno() for each in (control, *self._listening)]
@@ -138,7 +176,7 @@ class _Supervisor:
             "-m",
             "orderfood",
             f"--worker={','.join(map(str, fds))}",
-            pass_fds=fds,
+            pass_fds=[*fds, self._lock],
             env=worker_environment(self._folder),
             start_new_session=True,  # Ctrl-C on a terminal is for the supervisor to pass on
         )

@@ -43,7 +43,7 @@ TRACE_CONTEXT = otel_variables.TRACE_CONTEXT
 
 @dataclass(frozen=True, slots=True)
 class Settings(ServiceSettings):
-    """The settings of one process, in the order of the README's table: what the service is, and
+    """The settings of one process, in the order of the documented table: what the service is, and
     then what a browser is shown."""
 
     guest_orders: bool = setting(
@@ -123,7 +123,7 @@ def log_format_of(environ: Mapping[str, str] = os.environ) -> LogFormat:
 
 
 def describe_settings() -> list[SettingDescription]:
-    """Every variable with its default and its meaning, in the order of the README's table."""
+    """Every variable with its default and its meaning, in the order of the documented table."""
     return [
         SettingDescription(each.name.upper(), described.default, described.meaning)
         for each in fields(Settings)
@@ -134,6 +134,9 @@ def describe_settings() -> list[SettingDescription]:
 def _read(environ: Mapping[str, str], of: Field[Any], others: Others) -> Any:
     name, described = of.name.upper(), of.metadata["setting"]
     value = environ.get(name)
+    file = others.get(f"{of.name}_file")
+    if file:
+        value = _read_file(name, value, file)
     if value == "" and described.empty == "refused":
         raise SettingsError(f"{name} is empty; allowed: {described.allowed}")
     if value is None or (value == "" and described.empty == "not set"):
@@ -142,7 +145,23 @@ def _read(environ: Mapping[str, str], of: Field[Any], others: Others) -> Any:
         parsed = described.parse(value)
         return described.fit(parsed, others) if described.fit else parsed
     except ValueError:
-        raise SettingsError(f"{name} is {shown(value)}; allowed: {described.allowed}") from None
+        told = f"{name} is {shown(value)}"
+        if file:  # whose content may be any secret, such as the password alone
+            told = f"{name}_FILE is {shown(str(file))}, and what it holds makes no sense"
+        raise SettingsError(f"{told}; allowed: {described.allowed}") from None
+
+
+def _read_file(name: str, value: str | None, path: Path) -> str:
+    """The value that stands in the file, which stands in for the variable."""
+    from storage.errors import StorageUnavailable  # the package imports much
+    from storage.secret_files import read_storage_url
+
+    if value is not None:
+        raise SettingsError(f"{name} and {name}_FILE are both set; allowed: one of them")
+    try:
+        return read_storage_url(path)
+    except StorageUnavailable as error:
+        raise SettingsError(f"{name}_FILE is {shown(str(path))}: {error}") from error
 
 
 def worker_environment(metrics_folder: str) -> dict[str, str]:

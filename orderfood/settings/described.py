@@ -15,7 +15,7 @@ class SettingsError(Exception):
 
 
 class SettingDescription(NamedTuple):
-    """One row of the table in ``--help`` and in the README."""
+    """One row of the table in ``--help`` and in docs/configuration.md."""
 
     name: str
     default: str

@@ -61,6 +61,15 @@ class ServiceSettings:
     """The settings of one process but for its pages. The URLs may hold a password: ``repr`` leaves
     them out."""
 
+    storage_url_file: Path | None = setting(
+        "none",
+        "a file that holds the URL, instead of STORAGE_URL; read anew for each connection to"
+        " Postgres, so that a rotated password needs no restart",
+        "the path of a file that holds a storage URL",
+        values.folder_or_none,
+        compute=lambda: "",
+    )
+    """None when the URL stands in a variable."""
     storage_url: str = setting(
         "sqlite:///orderfood.db",
         "where the facts are kept: memory://, sqlite:///path or"

@@ -36,6 +36,8 @@ MAX_AGE = 1.0
 PROBE_INTERVAL = 0.4
 """Seconds between two probes: one may fail or be late and nothing served is too old."""
 
+REASON_SECONDS = 5.0
+"""The least time between two log lines of one outage, for a reason that comes and goes."""
 
 BATCH_SIZE = 200
 """Entries that are processed in one turn of the event loop: about a millisecond."""
@@ -155,6 +157,31 @@ def _retrieve_exception(probe: asyncio.Task[Snapshot]) -> None:
         probe.exception()
 
 
+class Outage:
+    """What is logged of a store that does not answer: each reason when it begins, but at most one
+    line in REASON_SECONDS, and the end."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._reason: str | None = None
+        self._logged_at = float("-inf")
+
+    def goes_on(self, error: StorageError) -> None:
+        """A probe has failed with this error."""
+        reason, now = getattr(error, "reason", ""), self._clock()
+        is_early = self._reason is not None and now - self._logged_at < REASON_SECONDS
+        if reason == self._reason or is_early:
+            return
+        self._reason, self._logged_at = reason, now
+        logger.warning("the store does not answer: %s", error)
+
+    def ends(self) -> None:
+        """A probe was answered."""
+        if self._reason is not None:
+            logger.info("the store answers again")
+        self._reason = None
+
+
 class CatalogueCache:
     """Holds the newest snapshot, and probes the storage's version to know that it is the newest.
 
@@ -242,20 +269,16 @@ class CatalogueCache:
             await self.refresh()
 
     async def run(self) -> None:
-        """Probes until it is cancelled. Logs once when the store stops answering, and once when it
-        answers again."""
-        away = False
+        """Probes until it is cancelled. Logs when the store stops answering, when the reason is
+        another one, and when it answers again."""
+        outage = Outage(self._clock)
         while True:
             try:
                 await self.refresh()
             except StorageError as error:
-                if not away:
-                    logger.warning("the store does not answer: %s", error)
-                away = True
+                outage.goes_on(error)
             else:
-                if away:
-                    logger.info("the store answers again")
-                away = False
+                outage.ends()
             await self._pause()
 
     async def _pause(self) -> None:

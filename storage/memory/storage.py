@@ -18,6 +18,7 @@ from storage.errors import InvalidStorageURL
 from storage.memory.orders import Orders
 from storage.order_rules import NO_LIMITS, NewOrder
 from storage.records import (
+    KEPT_LOAD_RUNS,
     Actor,
     AppliedMigration,
     Catalogue,
@@ -29,6 +30,7 @@ from storage.records import (
     FoundCoupon,
     IdempotencyKey,
     LoadReport,
+    LoadRun,
     Migration,
     OpenOrders,
     Order,
@@ -56,6 +58,7 @@ class MemoryStorage(Storage):
         self._spellings: dict[str, str] = {}
         self._orders = Orders()
         self._shop = ShopState()
+        self._load_runs: list[LoadRun] = []
         self._notice = asyncio.Event()
 
     async def connect(self) -> None:
@@ -129,6 +132,14 @@ class MemoryStorage(Storage):
         self._coupons = {fold_ascii(coupon.code): coupon for coupon in catalogue.coupons}
         self._spellings = {fold_ascii(code): code for code in reversed(codes)}
         self._notice.set()
+
+    async def record_load_run(self, run: LoadRun) -> None:
+        runs = [run, *(each for each in self._load_runs if each.id != run.id)]
+        runs.sort(key=lambda each: each.began_at, reverse=True)
+        self._load_runs = runs[:KEPT_LOAD_RUNS]
+
+    async def list_load_runs(self, limit: int) -> list[LoadRun]:
+        return self._load_runs[:limit]
 
     async def wait_for_notice(self) -> None:
         await self._notice.wait()

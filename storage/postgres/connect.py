@@ -5,35 +5,49 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+from asyncio.staggered import staggered_race
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
-from storage.errors import StorageUnavailable
+from storage.errors import InvalidStorageURL
 from storage.postgres.url import Target, read_url
+from storage.secret_files import SecretUnusable, read_secret, read_storage_url
 
 CONNECT_SECONDS = 5.0
 """How long one attempt to connect, or to get a connection out of the pool, may take."""
 
+HEAD_START = 0.2
+"""Seconds after which the next host is tried, too, where one alone can be the primary."""
+
 COMMAND_SECONDS = 10.0
 """How long a statement may take before the server counts as gone, outside loads and migrations."""
+
+CREDENTIALS_REFUSED = asyncpg.InvalidAuthorizationSpecificationError
+"""Class 28 of SQLSTATE: an unknown role, a wrong password, an address that may not connect."""
 
 if TYPE_CHECKING:
     RawConnection = asyncpg.Connection[asyncpg.Record]
 
 
 class Connector:
-    """Connects to what a URL names. Raises InvalidStorageURL when it can name nothing."""
+    """Connects to what a URL names, or to what a file names now, where the URL stands in one.
+    Raises InvalidStorageURL when the URL can name nothing."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, url_file: Path | None = None) -> None:
+        self._url, self._url_file = url, url_file
         self._target = read_url(url)
 
     async def connect(self, _: object = None, **options: Any) -> RawConnection:
         """A new connection; a pool passes a URL, which it has not. Of several hosts each has its
-        share of the time, so that one that is only silent does not keep us from the others.
-        Raises what the driver raises."""
+        share of the time, so that one that is only silent does not keep us from the others; where
+        one alone can be meant, the next does not wait for that. Raises what the driver raises, and
+        SecretUnusable for a file that is of no use."""
+        self._read_url_file()
         target, seconds = self._target, self._seconds
         attempts: list[dict[str, Any]] = [{"host": h, "port": p} for h, p in target.hosts] or [{}]
         if target.options.get("target_session_attrs") == "prefer-standby" and target.hosts:
@@ -42,13 +56,25 @@ class Connector:
                 for session in ("standby", "any")
                 for attempt in attempts
             ]
-        for number, attempt in enumerate(attempts, start=1):
-            try:
-                return await self._attempt(attempt, seconds / len(attempts), options)
-            except (OSError, asyncpg.PostgresError, asyncpg.InternalClientError):
-                if number == len(attempts):
-                    raise
-        raise AssertionError("there is always one attempt")
+        one_at_most = target.options.get("target_session_attrs") in ("read-write", "primary")
+        tries = [partial(self._attempt, one, seconds / len(attempts), options) for one in attempts]
+        if one_at_most and len(tries) > 1:
+            return await _race(tries)
+        return await _one_by_one(tries)
+
+    def _read_url_file(self) -> None:
+        """Takes over the URL that stands in the file now."""
+        if self._url_file is None or (url := read_storage_url(self._url_file)) == self._url:
+            return
+        if url.partition("://")[0].lower() not in ("postgresql", "postgres"):
+            raise SecretUnusable(
+                f"{self._url_file} names another kind of store now: start this program again"
+            )
+        try:
+            self._target = read_url(url)
+        except InvalidStorageURL as error:
+            raise SecretUnusable(f"{self._url_file}: {error}") from error
+        self._url = url
 
     @property
     def _seconds(self) -> float:
@@ -74,16 +100,59 @@ class Connector:
     def _read_password(self, where: dict[str, Any]) -> str:
         """The password that stands in the passfile now."""
         path = Path(self._target.passfile or "")
-        try:
-            if path.exists() and not path.is_file():  # a FIFO would be waited for, for ever
-                raise StorageUnavailable(f"the passfile {path} is no regular file")
-            text = path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise StorageUnavailable(f"the passfile {path} cannot be read: {error}") from error
+        text = read_secret(path, "the passfile")
         password = find_password(text, *_login(self._target, where))
         if password is None:
-            raise StorageUnavailable(f"the passfile {path} has no line for this server and user")
+            raise SecretUnusable(f"the passfile {path} has no line for this server and user")
         return password
+
+
+Try = Callable[[], Coroutine[Any, Any, "RawConnection"]]
+
+
+async def _one_by_one(tries: Sequence[Try]) -> RawConnection:
+    """The connection of the first that gets one."""
+    failures: list[Exception] = []
+    try:
+        for attempt in tries:
+            try:
+                return await attempt()
+            except (OSError, asyncpg.PostgresError, asyncpg.InternalClientError) as error:
+                failures.append(error)
+        raise _most_telling(failures)
+    finally:
+        failures.clear()  # each refers to frames that refer to all of them, and to sockets
+
+
+async def _race(tries: Sequence[Try]) -> RawConnection:
+    """The connection of the first that gets one; each next begins when the one before has failed,
+    or after HEAD_START."""
+    made: list[RawConnection] = []
+    winner: RawConnection | None = None
+
+    async def take_part(attempt: Try) -> RawConnection:
+        made.append(await attempt())
+        return made[-1]
+
+    failures: list[Exception | None] = []
+    try:
+        winner, _, failures = await staggered_race(
+            [partial(take_part, attempt) for attempt in tries], HEAD_START
+        )
+        if winner is None:
+            raise _most_telling([error for error in failures if error is not None])
+        return winner
+    finally:
+        failures.clear()  # as above
+        for connection in made:
+            if connection is not winner:
+                connection.terminate()
+
+
+def _most_telling(failures: list[Exception]) -> Exception:
+    """Of what several hosts answered, what somebody has to mend; else what the last one did."""
+    refused = (each for each in failures if isinstance(each, CREDENTIALS_REFUSED))
+    return next(refused, failures[-1])
 
 
 def _login(target: Target, where: dict[str, Any]) -> tuple[str | None, ...]:

@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import asyncpg
@@ -39,15 +40,35 @@ READ_ONLY_VALUE = "current_setting('transaction_read_only') = 'on'"
 READ_ONLY = f"SELECT {READ_ONLY_VALUE}"
 """Whether the server takes no writes: a standby says so, too."""
 
-DURABLE = """(
-    SELECT set_config(
+_DURABLE_VALUE = """set_config(
         'synchronous_commit',
         coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'),
         true
-    )
-) AS durable"""
+    )"""
+
+DURABLE = f"(SELECT {_DURABLE_VALUE}) AS durable"
 """Has this transaction be on disk before it is acknowledged, where the default is that it may not
 be: what else may stand there waits for that, too."""
+
+
+def confirmed_where(condition: str) -> str:
+    """As DURABLE, and where a standby must have each commit and the condition holds, has even a
+    transaction that only reads be acknowledged when the standby has all that it read.
+
+    What was given up while it waited for the standby is stored and can be read all the same, and is
+    lost if the standby takes the lead: so who repeats it must wait, too. The record that is written
+    for that means nothing to anybody.
+    """
+    return f"""(
+    SELECT {_DURABLE_VALUE}, CASE
+        WHEN {condition}
+            AND current_setting('synchronous_standby_names') <> '' AND NOT pg_is_in_recovery()
+        THEN pg_logical_emit_message(true, 'orderfood', '')
+    END
+) AS confirmed"""
+
+
+CONFIRMED = confirmed_where("true")
 
 GIVEN_UP = (TimeoutError, asyncio.CancelledError, GeneratorExit)
 """What ends a block while the server may still be at work on its statement."""
@@ -56,8 +77,10 @@ GIVEN_UP = (TimeoutError, asyncio.CancelledError, GeneratorExit)
 class Connections:
     """A pool of connections to one database, and a listener beside it."""
 
-    def __init__(self, url: str, pool_size: int, wait_seconds: float) -> None:
-        self._connector = Connector(url)
+    def __init__(
+        self, url: str, pool_size: int, wait_seconds: float, url_file: Path | None = None
+    ) -> None:
+        self._connector = Connector(url, url_file)
         self._pool_size = pool_size
         self._wait_seconds = wait_seconds
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None

@@ -24,12 +24,32 @@ class Hopeless(StorageUnavailable):
     """Waiting does not help: the server is there and refuses us, or we refuse it."""
 
 
+class CredentialsRefused(Hopeless):
+    """The server does not let this role in with this password, or from here."""
+
+    reason = "credentials refused"
+
+
+class NoSuchDatabase(Hopeless):
+    """The server has no database of that name."""
+
+    reason = "there is no such database"
+
+
+class CertificateRefused(Hopeless):
+    """The server has no certificate that we trust."""
+
+    reason = "its certificate is not trusted"
+
+
 class Interrupted(StorageUnavailable):
     """A statement was cut off or given up: what it did is unknown."""
 
 
 class TimedOut(Interrupted):
     """The server, or the driver, gave up on a statement."""
+
+    reason = "not in time"
 
 
 class Undone(StorageUnavailable):
@@ -40,9 +60,13 @@ class Undone(StorageUnavailable):
 class ConnectionSpent(Interrupted):
     """The connection leads to a server that goes, or is gone: the others of the pool do, too."""
 
+    reason = "no connection"
+
 
 class ReadOnly(StorageUnavailable):
     """The server takes no writes; another one may. Nothing was written."""
+
+    reason = "it is read-only"
 
 
 _GONE = "the schema is older than the code needs: run database-migration"
@@ -77,7 +101,7 @@ def translated(error: Exception) -> StorageError | None:
         case TimeoutError():
             return TimedOut("Postgres does not answer in time")
         case ssl.SSLCertVerificationError():
-            return Hopeless(f"Postgres has no certificate that can be trusted: {error}")
+            return CertificateRefused(f"Postgres has no certificate that can be trusted: {error}")
         case asyncpg.InterfaceError() if isinstance(error, ValueError):
             return ValueRejected(f"Postgres cannot store a value: {error}")
         case OSError() | EOFError():
@@ -114,8 +138,10 @@ def _of_server(error: asyncpg.PostgresError) -> StorageError:
             return ValueRejected(message)
         case asyncpg.QueryCanceledError() | asyncpg.LockNotAvailableError():
             return TimedOut(message)
-        case asyncpg.InvalidAuthorizationSpecificationError() | asyncpg.InvalidCatalogNameError():
-            return Hopeless(message)
+        case asyncpg.InvalidAuthorizationSpecificationError():
+            return CredentialsRefused(f"credentials refused: {message}")
+        case asyncpg.InvalidCatalogNameError():
+            return NoSuchDatabase(message)
         case asyncpg.PostgresConnectionError() | asyncpg.OperatorInterventionError():
             return ConnectionSpent(message)
         case asyncpg.IdleInTransactionSessionTimeoutError():

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from storage.errors import StorageUnavailable
-from storage.postgres.connections import DURABLE, Connections
+from storage.postgres.connections import DURABLE, Connections, confirmed_where
 from storage.postgres.orders import ORDERS_BY_ID
 from storage.records import EventPage, OrderEvent
 from storage.rows import EVENT_COLUMNS, Row
@@ -30,12 +30,15 @@ NUMBER_EVENTS = f"SELECT number_events($1) FROM {DURABLE}"
 """Durable, so that no number that was seen is given again after a crash."""
 
 # The numbers that were given, those that are kept and the page are one consistent view. One event
-# more than asked for tells whether the page is the last.
+# more than asked for tells whether the page is the last. Who is told something new is told what the
+# standby has, too: other events would have these numbers on a leader that knows none of them.
 READ_EVENTS = f"""
 WITH bounds AS (
     SELECT last, first, least(last, greatest(coalesce($1, last), first - 1)) AS start
     FROM (
-        SELECT last, coalesce((SELECT min(seq) FROM order_events), last + 1) AS first
+        SELECT
+            last,
+            greatest(archived, coalesce((SELECT min(seq) - 1 FROM order_events), last)) + 1 AS first
         FROM event_log
     ) AS log
 ), page AS (
@@ -44,7 +47,11 @@ WITH bounds AS (
     {{where}}
     LIMIT $2 + 1
 )
-SELECT bounds.*, page.* FROM bounds LEFT JOIN page ON true ORDER BY page.seq
+SELECT bounds.*, page.*
+FROM bounds
+CROSS JOIN LATERAL {confirmed_where("bounds.last IS DISTINCT FROM $1")}
+LEFT JOIN page ON true
+ORDER BY page.seq
 """
 BOUNDS_WIDTH = 3
 
@@ -109,6 +116,21 @@ async def read_events(
 ) -> EventPage:
     """A part of the log, behind ``after``."""
     await number_if_possible(connections)
+    page, is_whole = await _read_page(connections, after, limit, user_id, order_id)
+    if not is_whole:  # since then the log begins behind them
+        page, _ = await _read_page(connections, after, limit, user_id, order_id)
+    return page
+
+
+async def _read_page(
+    connections: Connections,
+    after: int | None,
+    limit: int,
+    user_id: str | None,
+    order_id: UUID | None,
+) -> tuple[EventPage, bool]:
+    """A part of the log, and whether all of its events are there: an archive may take their orders
+    between the two statements."""
     statement: str = OF_ALL
     of: tuple[object, ...] = ()
     if order_id is not None:
@@ -122,7 +144,8 @@ async def read_events(
         position = found[limit - 1][SEQ] if limit else start
     else:
         position = min(last, start + LOOKED_THROUGH) if statement is OF_USER else last
-    return EventPage(await _with_orders(connections, found[:limit]), position, first, last)
+    events = await _with_orders(connections, found[:limit])
+    return EventPage(events, position, first, last), len(events) == len(found[:limit])
 
 
 SEQ, ORDER_ID = 0, 1
@@ -131,13 +154,16 @@ SEQ, ORDER_ID = 0, 1
 
 async def _with_orders(connections: Connections, found: Sequence[Row]) -> tuple[OrderEvent, ...]:
     """The events of rows. Their orders are read apart: what was bought never changes, and it is
-    read once for all events of an order; where an order stood then is in the event."""
+    read once for all events of an order; where an order stood then is in the event. Without those
+    whose orders are gone."""
     if not found:
         return ()
     rows = await connections.fetch(ORDERS_BY_ID, list({event[ORDER_ID] for event in found}))
     lines = {order_id: tuple(of_one) for order_id, of_one in groupby(rows, key=itemgetter(0))}
     return tuple(
-        events_of_rows((*event, *line) for event in found for line in lines[event[ORDER_ID]])
+        events_of_rows(
+            (*event, *line) for event in found for line in lines.get(event[ORDER_ID], ())
+        )
     )
 
 

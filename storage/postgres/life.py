@@ -12,9 +12,9 @@ from uuid import UUID
 from storage.base import MOST_LINES
 from storage.errors import OrderNotFound, StorageUnavailable
 from storage.order_rules import REPEATED_WITHIN, cancellation, changed
-from storage.postgres.connections import DURABLE, Connections
+from storage.postgres.connections import CONFIRMED, DURABLE, Connections
 from storage.postgres.events import number_if_possible
-from storage.postgres.orders import get_order
+from storage.postgres.orders import CONFIRMED_ORDER, get_order
 from storage.records import (
     OPEN_STATUSES,
     Actor,
@@ -124,7 +124,7 @@ LEFT JOIN order_lines AS l ON l.order_id = o.id ORDER BY l.position
 # Of each status as many as the page holds, from its end of the index.
 LIST_ORDERS = f"""
 SELECT last, {ORDER_COLUMNS}
-FROM (SELECT last FROM event_log) AS log
+FROM {CONFIRMED}, (SELECT last FROM event_log) AS log
 LEFT JOIN (
     SELECT of_status.*
     FROM unnest($1::text[]) AS wanted (status), LATERAL (
@@ -192,7 +192,7 @@ async def change_order(
         rows = await connections.fetch(CHANGE_ORDER, *arguments)
         if rows:
             return read_orders(rows)[0], True
-        order = await get_order(connections, user_id, order_id)
+        order = await get_order(connections, user_id, order_id, CONFIRMED_ORDER)
         if changed(order, change, by, at, expected) is None:
             return order, False
     raise StorageUnavailable("the order is being changed all the time")

@@ -16,7 +16,7 @@ from storage.order_rules import (
     numbered,
     used_up,
 )
-from storage.postgres.connections import DURABLE, Connection, Connections
+from storage.postgres.connections import CONFIRMED, Connection, Connections
 from storage.records import Cursor, IdempotencyKey, Order
 from storage.rows import JOINED_COLUMNS, read_orders, write_lines
 
@@ -51,7 +51,7 @@ OF_LINES = (
 """Those that have one for each line: the position of its order, and what write_lines yields."""
 
 ADD_ORDERS = "SELECT outcome, first_order, number FROM {}, add_orders({})".format(
-    DURABLE,
+    CONFIRMED,
     ", ".join(f"{name} => ${number}" for number, name in enumerate((*OF_ORDERS, *OF_LINES), 1)),
 )
 
@@ -60,6 +60,8 @@ ORDERS_BY_ID = (
     " LEFT JOIN order_lines AS l ON l.order_id = o.id"
     " WHERE o.id = ANY ($1::uuid[]) ORDER BY o.id, l.position"
 )
+
+CONFIRMED_ORDER = ORDERS_BY_ID.replace(" WHERE", f" CROSS JOIN {CONFIRMED} WHERE")
 
 DELETE_EXPIRED_KEYS = """
 DELETE FROM idempotency_keys WHERE (user_id, key) IN (
@@ -116,7 +118,7 @@ async def find_order_by_key(
 ) -> Order | None:
     """The first order under an unexpired key, as it was placed."""
     rows = await connections.fetch(
-        f"SELECT {JOINED_COLUMNS}, k.fingerprint FROM idempotency_keys AS k"
+        f"SELECT {JOINED_COLUMNS}, k.fingerprint FROM {CONFIRMED}, idempotency_keys AS k"
         " JOIN orders AS o ON o.id = k.order_id"
         " LEFT JOIN order_lines AS l ON l.order_id = o.id"
         " WHERE k.user_id = $1 AND k.key = $2 AND k.expires_at > now()"
@@ -130,9 +132,14 @@ async def find_order_by_key(
     return as_placed(read_orders(row[:-1] for row in map(tuple, rows))[0])
 
 
-async def get_order(connections: Connections, user_id: str | None, order_id: UUID) -> Order:
+async def get_order(
+    connections: Connections,
+    user_id: str | None,
+    order_id: UUID,
+    statement: str = ORDERS_BY_ID,
+) -> Order:
     """The order, of this user or of any. Raises OrderNotFound."""
-    rows = await connections.fetch(ORDERS_BY_ID, [order_id])
+    rows = await connections.fetch(statement, [order_id])
     order = read_orders(rows)[0] if rows else None
     if order is None or user_id not in (None, order.user_id):
         raise OrderNotFound(f"there is no order {order_id}, or not of this user")

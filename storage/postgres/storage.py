@@ -4,22 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from uuid import UUID
 
 from storage.base import MIGRATION_TIMEOUT
 from storage.catalogue_load import Load
 from storage.errors import StorageError
 from storage.order_rules import NewOrder
-from storage.postgres import catalogue, events, life, obstacles, orders, schema, shop_state
+from storage.postgres import (
+    archive,
+    catalogue,
+    events,
+    life,
+    load_runs,
+    obstacles,
+    orders,
+    schema,
+    shop_state,
+)
 from storage.postgres.connections import Connections
 from storage.records import (
     Actor,
     AppliedMigration,
+    ArchivedOrder,
     Cursor,
     EventPage,
     FoundCoupon,
     IdempotencyKey,
     LoadReport,
+    LoadRun,
     Migration,
     Obstacle,
     OpenOrders,
@@ -40,9 +53,16 @@ class PostgresStorage(SQLStorage):
 
     backend = "postgresql"
 
-    def __init__(self, url: str, *, pool_size: int = 10, wait_seconds: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 10,
+        wait_seconds: float = 30.0,
+        url_file: Path | None = None,
+    ) -> None:
         super().__init__()
-        self._database = Connections(url, pool_size, wait_seconds)
+        self._database = Connections(url, pool_size, wait_seconds, url_file)
 
     async def connect(self) -> None:
         if not self._database.are_open:
@@ -82,6 +102,12 @@ class PostgresStorage(SQLStorage):
 
     async def _load(self, load: Load) -> LoadReport:
         return await catalogue.replace_catalogue(self._database, load)
+
+    async def record_load_run(self, run: LoadRun) -> None:
+        await load_runs.record_load_run(self._database, run)
+
+    async def list_load_runs(self, limit: int) -> list[LoadRun]:
+        return await load_runs.list_load_runs(self._database, limit)
 
     async def wait_for_notice(self) -> None:
         await self._database.listener.wait()
@@ -177,3 +203,16 @@ class PostgresStorage(SQLStorage):
 
     async def set_pause(self, pause: Pause | None) -> None:
         await shop_state.set_pause(self._database, pause)
+
+    # --- the archive ---
+
+    async def find_ended(self, before: datetime, since: datetime | None = None) -> datetime | None:
+        return await archive.find_ended(self._database, before, since)
+
+    async def read_ended(
+        self, before: datetime, until: datetime, after: Cursor, limit: int
+    ) -> list[ArchivedOrder]:
+        return await archive.read_ended(self._database, before, until, after, limit)
+
+    async def delete_archived(self, archived: Sequence[ArchivedOrder]) -> int:
+        return await archive.delete_archived(self._database, archived)

@@ -49,6 +49,11 @@ def position(db: sqlite3.Connection) -> int:
     return value(db, "SELECT seq FROM sqlite_sequence WHERE name = 'order_events'") or 0
 
 
+def _archived(db: sqlite3.Connection) -> int:
+    """The greatest number up to which not all events are kept, for an archive has some."""
+    return value(db, "SELECT archived FROM event_log") or 0
+
+
 def read_page(
     db: sqlite3.Connection,
     after: int | None,
@@ -59,7 +64,7 @@ def read_page(
     """As Storage.read_events."""
     with reading(db):
         last = position(db)
-        first = value(db, "SELECT min(seq) FROM order_events") or last + 1
+        first = max(value(db, "SELECT min(seq) FROM order_events") or last + 1, _archived(db) + 1)
         if after is None:
             return EventPage((), last, first, last)
         after = max(after, first - 1)

@@ -35,9 +35,10 @@ def list_migrations(db: sqlite3.Connection) -> list[AppliedMigration]:
 
 def apply_migration(db: sqlite3.Connection, migration: Migration, timeout: float) -> bool:
     """Applies a migration with its record; False when it was applied already."""
-    deadline = time.monotonic() + timeout
+    limit = min(timeout, migration.seconds)
     try:
         with writing(db, timeout):
+            deadline = time.monotonic() + limit
             db.execute(
                 "CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER PRIMARY KEY,"
                 " name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)"
@@ -55,7 +56,7 @@ def apply_migration(db: sqlite3.Connection, migration: Migration, timeout: float
                 (migration.version, migration.name, migration.checksum, current_time()),
             )
     except sqlite3.Error as error:
-        raise _migration_error(migration, error, timeout) from error
+        raise _migration_error(migration, error, timeout, limit) from error
     return True
 
 
@@ -73,11 +74,21 @@ def _is_applied(db: sqlite3.Connection, migration: Migration) -> bool:
     return checksum is not None
 
 
-def _migration_error(migration: Migration, error: sqlite3.Error, timeout: float) -> StorageError:
+def _migration_error(
+    migration: Migration, error: sqlite3.Error, timeout: float, limit: float
+) -> StorageError:
     # What binds no statement has no code: an error of the driver's own.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY):
-        return MigrationTimeout(f"{migration.name} ran or waited for more than {timeout:g} s")
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return MigrationTimeout(
+            f"{migration.name} ran for more than {limit:g} s; nothing of it stays;"
+            " database-migration --statement-timeout gives it longer"
+        )
+    if code == sqlite3.SQLITE_BUSY:
+        return MigrationTimeout(
+            f"{migration.name} got no lock within {timeout:g} s, as another program writes;"
+            " nothing of it stays"
+        )
     if code in _STATEMENT_ERRORS:
         return MigrationFailed(f"{migration.name} failed: {error}")
     return translated(error)

@@ -14,11 +14,13 @@ from storage.order_rules import NewOrder
 from storage.records import (
     Actor,
     AppliedMigration,
+    ArchivedOrder,
     Cursor,
     EventPage,
     FoundCoupon,
     IdempotencyKey,
     LoadReport,
+    LoadRun,
     Migration,
     Obstacle,
     OpenOrders,
@@ -32,7 +34,17 @@ from storage.records import (
     Versions,
 )
 from storage.sql import SQLStorage
-from storage.sqlite import catalogue, events, life, obstacles, orders, schema, shop_state
+from storage.sqlite import (
+    archive,
+    catalogue,
+    events,
+    life,
+    load_runs,
+    obstacles,
+    orders,
+    schema,
+    shop_state,
+)
 from storage.sqlite.connections import LOAD_LOCK_SECONDS, Connections, path_of, run
 from storage.sqlite.times import current_time
 
@@ -97,6 +109,12 @@ class SQLiteStorage(SQLStorage):
             while chunk := await asyncio.to_thread(load.codes.next_chunk):
                 await run(connection, catalogue.stage, chunk)
             return await run(connection, catalogue.replace_catalogue, load)
+
+    async def record_load_run(self, run: LoadRun) -> None:
+        await self._file.write(load_runs.record_load_run, run)
+
+    async def list_load_runs(self, limit: int) -> list[LoadRun]:
+        return await self._file.read(load_runs.list_load_runs, limit)
 
     # --- what the shop says of itself ---
 
@@ -204,3 +222,16 @@ class SQLiteStorage(SQLStorage):
 
     async def delete_events(self, before: datetime, limit: int) -> int:
         return await self._file.write(events.delete_events, before, limit)
+
+    # --- the archive ---
+
+    async def find_ended(self, before: datetime, since: datetime | None = None) -> datetime | None:
+        return await self._file.read(archive.find_ended, before, since)
+
+    async def read_ended(
+        self, before: datetime, until: datetime, after: Cursor, limit: int
+    ) -> list[ArchivedOrder]:
+        return await self._file.read(archive.read_ended, before, until, after, limit)
+
+    async def delete_archived(self, archived: Sequence[ArchivedOrder]) -> int:
+        return await self._file.write(archive.delete_archived, archived)

@@ -1,4 +1,4 @@
-"""What README and docs/kitchen.md tell to run does what they say, on a real server."""
+"""What docs/api.md and docs/kitchen.md tell to run does what they say, on a real server."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def code(page: str, heading: str, language: str) -> list[str]:
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="the program curl is not on PATH")
 def test_three_terminals(server: RunningServer) -> None:
-    blocks = code("README.md", "### The kitchen", "sh")
+    blocks = code("docs/api.md", "## The kitchen", "sh")
     first, second, third = (
         block.replace("localhost:8080", server.url.removeprefix("http://")) for block in blocks
     )
@@ -116,7 +116,7 @@ def run(script: str, ended: int = 0) -> str:
 def follower(port: int, folder: Path) -> Iterator[Terminal]:
     """The page's client."""
     (script,) = code("docs/kitchen.md", "## Following orders", "python")
-    assert len([line for line in script.split("\n") if line]) == 30, "the README says so"
+    assert len([line for line in script.split("\n") if line]) == 30, "docs/api.md says so"
     file = folder / "follow.py"
     file.write_text(script.replace("localhost:8080", f"127.0.0.1:{port}"))
     with terminal(sys.executable, "-W", "error", str(file)) as running:

@@ -1,4 +1,4 @@
-"""The README's examples, as the script asks them."""
+"""The examples of docs/api.md, as the script asks them."""
 
 from __future__ import annotations
 

@@ -6,14 +6,17 @@ import json
 import os
 import re
 import signal
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from rig.processes import PATIENCE, RunningServer, prepare, run, serving
+from rig.processes import PATIENCE, RunningServer, command, environment, prepare, run, serving
 from tests.api.client import KEY, connect
 
 BODY = {"items": [{"productId": "1", "quantity": 1}]}
@@ -32,8 +35,7 @@ def server(url: str) -> Iterator[RunningServer]:
 
 
 def workers_of(server: RunningServer) -> set[int]:
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
-    return {int(pid) for pid in children.split()}
+    return children_of(server.process.pid)
 
 
 def wait_for(condition: object) -> None:
@@ -133,3 +135,60 @@ def test_memory_has_one() -> None:
     done = run("order-food", STORAGE_URL="memory://", WORKERS=2, PORT=0)
     assert done.returncode == 2
     assert json.loads(done.stderr)["message"].startswith("WORKERS is '2'; allowed: ")
+
+
+@contextmanager
+def starting(url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A supervisor whose first worker waits for a database that is not there."""
+    settings = environment(STORAGE_URL=url, WORKERS=2, PORT=0, STORAGE_WAIT_SECONDS=PATIENCE)
+    process = subprocess.Popen(
+        command("order-food"), env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for(lambda: children_of(process.pid))
+        yield process
+    finally:
+        process.terminate()
+        process.wait(2 * PATIENCE)
+
+
+def children_of(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def test_a_first_worker_that_is_killed_before_it_listens_is_replaced(nowhere: str) -> None:
+    with starting(nowhere) as process:
+        for _ in range(2):
+            first = children_of(process.pid)
+            os.kill(min(first), signal.SIGKILL)
+            wait_for(lambda first=first: children_of(process.pid) - first)
+        assert process.poll() is None
+
+
+def test_a_signal_ends_a_supervisor_that_is_starting(nowhere: str) -> None:
+    with starting(nowhere) as process:
+        began = time.monotonic()
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+        assert time.monotonic() - began < PATIENCE / 2, "it waited for the database, too"
+
+
+def test_what_a_killed_supervisor_leaves_behind_is_removed(sqlite_url: str, tmp_path: Path) -> None:
+    prepare(sqlite_url)
+    with serving(sqlite_url, WORKERS=2, TMPDIR=tmp_path) as server:
+        (old,) = tmp_path.glob("orderfood-workers-*")
+        os.utime(old, (0, 0))
+        with serving(sqlite_url, WORKERS=2, TMPDIR=tmp_path):
+            assert old.exists(), "its workers live"
+        pids = workers_of(server)
+        server.process.kill()
+        wait_for(lambda: not [pid for pid in pids if alive(pid)])
+        os.utime(old, (0, 0))
+    with serving(sqlite_url, WORKERS=2, TMPDIR=tmp_path):
+        assert not old.exists()
+
+
+@pytest.fixture
+def nowhere() -> Iterator[str]:
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        yield f"postgresql://nobody:nothing@127.0.0.1:{silent.getsockname()[1]}/nowhere"

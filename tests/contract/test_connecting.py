@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ import pytest
 from rig.postgres import NamedServer, StartedServer, execute, run
 from storage import open_storage
 from storage.errors import StorageUnavailable
+from storage.postgres.connect import Connector
 from tests.contract.database import Database, new_order
 
 
@@ -87,6 +89,21 @@ async def test_a_host_that_is_silent_keeps_nobody_from_the_next(
         await storage.add_order(new_order())
 
 
+async def test_silent_hosts_are_not_waited_for_one_by_one(
+    postgres_url: str, silent_port: int
+) -> None:
+    """Four of them would take all the time that there is before the fifth had its turn."""
+    parts = urlsplit(postgres_url)
+    login = parts.netloc.rpartition("@")[0]
+    hosts = ",".join([f"127.0.0.1:{silent_port}"] * 4 + [f"127.0.0.1:{parts.port}"])
+    url = parts._replace(netloc=f"{login}@{hosts}", query="target_session_attrs=read-write")
+    async with Database(postgres_url).open():
+        pass
+    storage = open_storage(url.geturl(), wait_seconds=0)
+    async with asyncio.timeout(3), storage:  # one by one: four seconds
+        await storage.add_order(new_order())
+
+
 @pytest.mark.parametrize(
     "attributes", ["any", "primary", "read-write", "prefer-standby", "standby", "read-only"]
 )
@@ -121,3 +138,19 @@ async def test_a_certificate_that_the_system_does_not_know(postgres_url: str) ->
     storage = open_storage(f"{postgres_url}?sslrootcert=system", wait_seconds=0)
     with pytest.raises(StorageUnavailable):
         await storage.connect()
+
+
+@pytest.mark.parametrize("hosts", [1, 2])
+async def test_whoever_gives_up_leaves_no_connection_behind(postgres_url: str, hosts: int) -> None:
+    """One that nobody has is a warning when it is collected, and a warning is an error here."""
+    parts = urlsplit(postgres_url)
+    login, _, host = parts.netloc.rpartition("@")
+    several = parts._replace(netloc=f"{login}@{','.join([host] * hosts)}").geturl()
+    connector = Connector(f"{several}?target_session_attrs=read-write")
+    for number in range(30):
+        connecting = asyncio.create_task(connector.connect())
+        await asyncio.sleep(number / 2000)
+        connecting.cancel()
+        with suppress(asyncio.CancelledError):
+            (await connecting).terminate()
+    gc.collect()

@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 
 from migrations import read_migrations
+from orderfood.shop.deadlines import CALL_SECONDS
 from storage import SCHEMA_VERSION, Storage, open_storage
 from storage.errors import (
     MigrationChanged,
@@ -126,6 +127,43 @@ async def test_a_migration_that_runs_too_long_leaves_nothing(shared_database: Da
             )
         assert await storage.get_schema_version() == SCHEMA_VERSION
         assert await storage.apply_migration(new_migration("CREATE TABLE a (i integer);")) is True
+
+
+async def test_a_migration_has_the_time_that_it_states(shared_database: Database) -> None:
+    slow = new_migration(f"CREATE TABLE a (i integer); {ENDLESS}")
+    async with shared_database.open() as storage:
+        with pytest.raises(MigrationTimeout, match=r"test ran for more than 0\.3 s"):
+            await storage.apply_migration(replace(slow, statement_timeout=0.3))
+        assert await storage.apply_migration(new_migration("CREATE TABLE a (i integer);")) is True
+
+
+async def test_a_migration_gives_way_to_an_order_that_waits(postgres_url: str) -> None:
+    slow = new_migration("ALTER TABLE orders ADD COLUMN more integer; SELECT pg_sleep(60);")
+    async with Database(postgres_url).open_two() as (storage, other):
+        migrating = asyncio.create_task(storage.apply_migration(slow))
+        async with connected(postgres_url) as connection:
+            while True:
+                if await connection.fetchval(f"SELECT count(*) FROM pg_locks {ON_ORDERS}"):
+                    break
+                await asyncio.sleep(0.01)
+        async with asyncio.timeout(CALL_SECONDS):
+            await add(other)
+        with pytest.raises(MigrationTimeout, match="test kept others waiting for more than 2 s"):
+            await migrating
+        assert await storage.get_schema_version() == SCHEMA_VERSION
+
+
+ON_ORDERS = "WHERE relation = 'orders'::regclass AND mode = 'AccessExclusiveLock' AND granted"
+
+
+async def test_a_migration_that_gets_no_lock_says_so(postgres_url: str) -> None:
+    wanted = new_migration("ALTER TABLE orders ADD COLUMN more integer;")
+    async with Database(postgres_url).open() as storage, connected(postgres_url) as holder:
+        async with holder.transaction():
+            await holder.execute("SELECT FROM orders")
+            with pytest.raises(MigrationTimeout, match=r"test got no lock within \d s, as other"):
+                await storage.apply_migration(wanted, timeout=4)
+        assert await storage.apply_migration(wanted) is True
 
 
 async def test_a_migration_that_waits_too_long_leaves_nothing(shared_database: Database) -> None:

@@ -6,11 +6,14 @@ import re
 import subprocess
 import sys
 
+import yaml
+
 from migrations import read_migrations
 from orderfood.settings import describe_settings
 from orderfood.shop.lifecycle import CUSTOMER, SHOP, STEPS
 from rig.lifecycle_picture import documented_picture, lifecycle_picture
 from rig.processes import MODULES, ROOT, run
+from rig.release import version_of
 from rig.settings_table import documented_table, settings_table
 from storage import SCHEMA_VERSION
 
@@ -36,7 +39,7 @@ BACKENDS = ("sqlite", "postgresql")
 
 
 def test_the_readme_documents_every_setting() -> None:
-    table = documented_table((ROOT / "README.md").read_text())
+    table = documented_table((ROOT / "docs" / "configuration.md").read_text())
     assert table == settings_table(), "python -m rig.settings_table writes it"
 
 
@@ -87,8 +90,32 @@ def is_there(file: str, test: str) -> bool:
     return path.is_file() and (not test or f"def {test}(" in path.read_text())
 
 
-def test_the_changelog_has_something_to_tell() -> None:
-    assert "## Unreleased" in (ROOT / "CHANGELOG.md").read_text()
+def versions() -> dict[str, str]:
+    """What each part says that its version is."""
+    contract = yaml.safe_load((ROOT / "orderfood/api/openapi.yaml").read_text())
+    said = {"openapi.yaml": contract["info"]["version"]}
+    for path in sorted((ROOT / "chart").glob("*/Chart.yaml")):
+        chart = yaml.safe_load(path.read_text())
+        said[chart["name"]] = chart["version"]
+        if chart["name"] != "postgres":  # whose application is Postgres
+            said[f"{chart['name']}'s application"] = chart["appVersion"]
+    headings = re.findall(r"^## (\d+\.\d+\.\d+) - \d{4}-\d\d-\d\d$", changelog(), re.MULTILINE)
+    said["CHANGELOG.md"] = headings[0]
+    said["README.md"] = re.findall(r"order-food:([\w.]+)", (ROOT / "README.md").read_text())[0]
+    return said
+
+
+def changelog() -> str:
+    return (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_all_parts_have_one_version() -> None:
+    version = version_of(ROOT)
+    assert {name: said for name, said in versions().items() if said != version} == {}
+
+
+def test_the_changelog_has_room_for_the_next_one() -> None:
+    assert re.search(r"^## Unreleased$", changelog(), re.MULTILINE)
 
 
 def test_the_documentation_names_files_that_there_are() -> None:
@@ -102,4 +129,4 @@ def test_the_documentation_names_files_that_there_are() -> None:
     assert missing == set()
 
 
-FOLDERS = "orderfood|storage|scripts|fixtures|migrations|rig|tests|benchmarks|chart|docs"
+FOLDERS = "orderfood|storage|scripts|fixtures|migrations|rig|tests|benchmarks|chaos|chart|docs"

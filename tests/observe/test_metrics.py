@@ -194,7 +194,8 @@ def test_the_storage_and_the_catalogue(client: Client, backend: str) -> None:
 
 def test_every_storage_call_of_a_server_is_known() -> None:
     beside = {"connect", "close", "connections", "apply_migration", "list_migrations",
-              "replace_catalogue", "wait_for_notice"}  # fmt: skip
+              "replace_catalogue", "wait_for_notice", "record_load_run",
+              "list_load_runs"}  # fmt: skip
     names = {name for name in dir(Storage) if not name.startswith("_")}
     public = {name for name in names if callable(getattr(Storage, name))}
     assert public - beside == set(OPERATIONS)

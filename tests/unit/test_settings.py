@@ -216,6 +216,40 @@ def test_a_refused_url_keeps_its_password(url: str) -> None:
     assert "***" in str(caught.value)
 
 
+def test_a_url_that_stands_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("postgresql://u:s3cret@h/d\n")
+    settings = read_settings({"STORAGE_URL_FILE": str(file)})
+    assert settings.storage_url == "postgresql://u:s3cret@h/d"
+    assert settings.storage_url_file == file
+    for other in ("sqlite:///a.db", ""):
+        with pytest.raises(SettingsError, match="STORAGE_URL and STORAGE_URL_FILE are both set"):
+            read_settings({"STORAGE_URL_FILE": str(file), "STORAGE_URL": other})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b"",
+        b" \n",
+        b"\xff",
+        b"ftp://u:s3cret@h/d",
+        b"s3cret",
+        b'{"url": "postgresql://u:s3cret@h/d", "password": "s3cret"}',
+    ],
+)
+def test_a_file_that_holds_no_url(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "url"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError, match="STORAGE_URL_FILE") as caught:
+        read_settings({"STORAGE_URL_FILE": str(file)})
+    assert "s3cret" not in str(caught.value)
+    with pytest.raises(SettingsError, match="no regular file"):
+        read_settings({"STORAGE_URL_FILE": str(tmp_path)})
+
+
 def test_repr_keeps_the_password() -> None:
     assert "s3cret" not in repr(read_settings({"STORAGE_URL": "postgresql://u:s3cret@h/d"}))
 
