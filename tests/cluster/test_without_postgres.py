@@ -72,6 +72,7 @@ def test_on_sqlite_orders_survive_an_upgrade_and_an_uninstall() -> None:
 
 def test_on_memory_one_pod_serves_without_jobs() -> None:
     kube.run("./cleanup.sh", "--data")
+    kube.create_namespace()
     install("database-load", "memory")
     install("order-food", "memory", *NODE_PORT)
     kube.roll_out("status")
