@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# cleanup.sh [--data]: removes what deploy.sh installed, and no release of that name that somebody else has; with --data the database's volume, its password and the namespace
-# that deploy.sh made, too. NAMESPACE as for deploy.sh. It says what it is about to remove, and where, before it does. Run
-# again it finds nothing to do.
+# cleanup.sh [--data]: removes what deploy.sh installed, and no release of that name that somebody else has; with --data the
+# database's volume, its password and the namespace that deploy.sh made, too. NAMESPACE as for deploy.sh. It says what it is
+# about to remove, and where, before it does. Run again it finds nothing to do.
 set -euo pipefail
 namespace=${NAMESPACE:-default}
 data=${1:-}

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 class StorageError(Exception):
     """Whatever a storage raises."""
 
+    reason = ""
+    """A fixed phrase that everybody may read, where more is known than that it does not answer. The
+    message is for the log: it may name hosts and roles."""
+
 
 class InvalidStorageURL(StorageError):
     """The URL names no backend, or not completely. The message holds no password."""
@@ -40,10 +44,6 @@ class InvalidStorageURL(StorageError):
 class StorageUnavailable(StorageError):
     """The store does not answer, is full or is read-only. After a write its outcome is unknown:
     a retry under the same idempotency key is safe."""
-
-    reason = ""
-    """A fixed phrase that everybody may read, where more is known than that it does not answer. The
-    message is for the log: it may name hosts and roles."""
 
 
 class StorageBusy(StorageUnavailable):

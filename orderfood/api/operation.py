@@ -107,10 +107,8 @@ async def _probe(context: Context) -> str | None:
         snapshot = await context.shop.catalogue.refresh()
     except stored.SchemaOutdated:
         version = 0
-    except stored.StorageUnavailable as error:
+    except stored.StorageError as error:
         return f"the store does not answer{error.reason and ': '}{error.reason}"
-    except stored.StorageError:
-        return "the store does not answer"
     if version < SCHEMA_VERSION:
         return "the schema is older than the code: run database-migration"
     return None if snapshot.products else "the store holds no products: run database-load"

@@ -168,7 +168,7 @@ class Outage:
 
     def goes_on(self, error: StorageError) -> None:
         """A probe has failed with this error."""
-        reason, now = getattr(error, "reason", ""), self._clock()
+        reason, now = error.reason, self._clock()
         is_early = self._reason is not None and now - self._logged_at < REASON_SECONDS
         if reason == self._reason or is_early:
             return
