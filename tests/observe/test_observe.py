@@ -64,7 +64,8 @@ def test_all_of_it_is_there_and_then_gone(tmp_path: Path) -> None:
         until(lambda: get(traces)["data"])
         until(lambda: get(queries)["data"]["result"])
         process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 0
+        # each of the three may take its time on a busy machine
+        assert process.wait(3 * PATIENCE) == 0
     finally:
         process.kill()
         process.wait(PATIENCE)
