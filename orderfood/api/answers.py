@@ -145,8 +145,11 @@ _ids: list[str] = []
 def request_id_of(sent: str | None) -> str:
     """X-Request-ID as sent if it is 1 to 128 visible ASCII characters, else a new id of 128 random
     bits."""
-    if sent is not None and _VISIBLE.fullmatch(sent):
-        return sent
+    return sent if sent is not None and _VISIBLE.fullmatch(sent) else new_request_id()
+
+
+def new_request_id() -> str:
+    """An id of 128 random bits."""
     if not _ids:
         drawn = os.urandom(16 * _IDS).hex()
         _ids.extend(drawn[start : start + 32] for start in range(0, len(drawn), 32))

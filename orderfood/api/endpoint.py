@@ -34,11 +34,12 @@ from orderfood.api.head import (
     throttled,
 )
 from orderfood.api.pages import NoPages, PageExchange
+from orderfood.api.repeats import Repeats
 from orderfood.api.request import Request, Target
 from orderfood.api.routing import Route, Router
 from orderfood.observe.logs import request_id as logged_request_id
 from orderfood.server.bodies import Fields
-from orderfood.server.exchange import Exchange
+from orderfood.server.exchange import Application, Exchange
 from orderfood.server.heads import RequestHeaders
 from orderfood.shop.deadlines import begin_request
 from orderfood.shop.observer import AnsweredRequest
@@ -55,7 +56,7 @@ OTHER = "OTHER"
 """Stands for every other method, which may be any text, in logs, metrics and spans."""
 
 
-class Api(HTTPServerConnectionDelegate):
+class Api(Application):
     """Tornado's application: makes a RequestDelegate for each request. ``pages`` answers the routes
     of HTML pages."""
 
@@ -70,6 +71,8 @@ class Api(HTTPServerConnectionDelegate):
         self.router = router
         self.tracer = tracer
         self.pages = pages or NoPages()
+        self.repeats = Repeats(context, tracer)
+        self.answer_to = self.repeats.answer_to  # a call less
         self._targets: dict[RequestStartLine, Target] = {}
         """Those of the table's own paths: there are few, whatever a client sends."""
 
@@ -218,6 +221,10 @@ class RequestDelegate(HTTPMessageDelegate):
         except Exception as error:
             answer = self._failure(request, error)
         self._send(request, answer)
+        data = self._exchange.repeatable
+        if data is not None and answer.status == 200 and request.method == "GET":
+            head = self._head_of(request, answer).removesuffix(request.id.encode())
+            self._api.repeats.keep(data, request.target.kind, head, answer.body)
         return True
 
     async def _check_and_answer(self, request: Request) -> Answer:

@@ -60,6 +60,21 @@ class AccessLog(Observer):
         self._lines.append(make(request, more))
         self._flush_soon()
 
+    def repeated(self, kind: RequestKind, status: int, sent: int) -> Callable[[str, float], None]:
+        if not (self._enabled and self._is_json):
+            return super().repeated(kind, status, sent)
+        constant = self._make_constant(kind, status)
+
+        def observe(request_id: str, seconds: float) -> None:
+            self._lines.append(
+                f'{{"timestamp": "{_now()}", {constant}"duration_ms": {seconds * 1000:.3f}, '
+                f'"request_id": "{request_id}"}}\n'
+            )
+            if self._timer is None or len(self._lines) >= MAX_LINES:
+                self._flush_soon()
+
+        return observe
+
     def _json_line(self, request: AnsweredRequest, more: dict[str, str]) -> str:
         kind = (request.kind, request.status)
         constant = self._constant.get(kind) or self._make_constant(*kind)

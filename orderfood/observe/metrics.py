@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections import Counter as Tally
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import prometheus_client
@@ -199,6 +200,10 @@ class Metrics(Observer):
         found.add(request.seconds, request.received, request.sent)
         if request.reason is not None and 400 <= status < 499 and kind == PLACE_ORDER:
             self._refused.labels(request.reason).inc()
+
+    def repeated(self, kind: RequestKind, status: int, sent: int) -> Callable[[str, float], None]:
+        found = self._of_request.get((kind, status)) or self._new_kind(kind, status)
+        return found.repeated(0, sent)
 
     def _new_kind(self, kind: RequestKind, status: int) -> RequestBuffers:
         labels = (*kind, str(status))

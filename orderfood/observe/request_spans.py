@@ -101,6 +101,9 @@ class RequestTracer:
         _enter(within)
         return RequestSpan(span, within, self._response_headers)
 
+    def skips(self) -> bool:
+        return not self._wants_new()
+
     # --- the decision ---
 
     def _wants_new(self) -> bool:

@@ -18,7 +18,7 @@ from typing import Protocol, cast
 from tornado.httputil import HTTPInputError, HTTPMessageDelegate, HTTPServerConnectionDelegate
 from tornado.iostream import StreamClosedError
 
-from orderfood.server.exchange import Address, Exchange, prepare_stream
+from orderfood.server.exchange import Address, AnswerTo, Exchange, prepare_stream
 from orderfood.server.incoming import BAD_REQUEST, MAX_PIPELINED, NEVER, Incoming
 from orderfood.server.limits import Limits
 from orderfood.server.lingering_close import LINGERING_SECONDS
@@ -37,6 +37,7 @@ class Listener(Protocol):
     loop: asyncio.AbstractEventLoop
     limits: Limits
     delegate: HTTPServerConnectionDelegate
+    answer_to: AnswerTo
     no_keep_alive: bool
     done: asyncio.Future[None]
 
@@ -57,8 +58,6 @@ class Connection(Incoming):
         self.write_deadline = NEVER
         """When it must have taken what was written."""
         self._transport: asyncio.Transport | None = None
-        self.client_has_ended = False
-        """Whether the client sends no more."""
         self._ended = False
         self._closing = False
         self._reading = True
@@ -81,17 +80,16 @@ class Connection(Incoming):
 
     def data_received(self, data: bytes) -> None:
         """Parses and handles received bytes."""
-        if not self._reading_ended:
+        if (
+            self._transport is not None
+            and not (self._exchanges or self._unparsed or self._reading_ended or self._drained)
+            and (answer := self.server.answer_to(data)) is not None
+        ):
+            self._transport.write(answer)
+            self.deadline = self.loop.time() + self.limits.idle_seconds
+        elif not self._reading_ended:
             self._unparsed = self._unparsed + data if self._unparsed else data
             self.pump()
-
-    def eof_received(self) -> bool:
-        """Half-close: the client sends no more, but still gets its answers; a stream, which has no
-        end, ends there."""
-        self.client_has_ended = True
-        if self._exchanges:
-            self._exchanges[0].leave_stream()
-        return self._has_whole_request()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None

@@ -16,8 +16,7 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from tornado.httputil import HTTPServerConnectionDelegate
-
+from orderfood.server.exchange import Application
 from orderfood.server.limits import Limits
 from orderfood.server.listener import HttpToolsServer
 from orderfood.server.tornado_server import TornadoServer
@@ -61,16 +60,14 @@ def url_of(listening: socket.socket, host: str) -> str:
 class Server:
     """Either of the two HTTP servers, with equal limits and an equal shutdown."""
 
-    def __init__(
-        self, app: HTTPServerConnectionDelegate, settings: Settings, traffic: Traffic
-    ) -> None:
+    def __init__(self, app: Application, settings: Settings, traffic: Traffic) -> None:
         self._traffic = traffic
         self._http: TornadoServer | HttpToolsServer
         limits = Limits(idle_seconds=settings.idle_seconds)
         if settings.http_server == "tornado":
             self._http = TornadoServer(app, limits)
         else:
-            self._http = HttpToolsServer(app, limits)
+            self._http = HttpToolsServer(app, limits, app.answer_to)
 
     async def listen(self, listening: socket.socket) -> None:
         """Serves on a socket that is bound."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from tornado.httputil import HTTPConnection
+from tornado.httputil import HTTPConnection, HTTPServerConnectionDelegate
 
 SLICE = 32 * 1024
 """Bytes of a large answer that are handed to the socket at once: the memory that a client costs
@@ -57,11 +57,25 @@ class Source(Protocol):
         """The client has left, or sends no more, which is the same from here."""
 
 
+AnswerTo = Callable[[bytes], bytes | None]
+"""From received bytes to the whole answer to them, which leaves its connection open; None for what
+is to be parsed."""
+
+
+class Application(HTTPServerConnectionDelegate):
+    """Tornado's HTTPServerConnectionDelegate, and beside it a short way for a known head."""
+
+    answer_to: AnswerTo
+
+
 class Exchange(HTTPConnection, abc.ABC):
     """Tornado's HTTPConnection, and beside it a short way for answers that are whole."""
 
     remote_ip: str
     """The address of the other end of the connection, be it the client or a proxy."""
+
+    repeatable: bytes | None = None
+    """The bytes of a head whose answer is the same for whoever sends it (see heads.py)."""
 
     @abc.abstractmethod
     def is_whole(self, most: int) -> bool:

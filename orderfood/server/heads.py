@@ -129,6 +129,9 @@ class Head(NamedTuple):
     expects: bool
     """Whether the client waits for 100 Continue (RFC 9110, 10.1.1: not by HTTP/1.0)."""
     body: Body | None
+    repeatable: bytes | None = None
+    """The head itself where any client may send it, and it leaves its connection open; None where
+    it holds something of its client's, or a body follows."""
 
 
 def parse_head(data: bytes) -> Head:
@@ -145,6 +148,8 @@ def parse_head(data: bytes) -> Head:
             and head.body is None
             and _PLAIN.issuperset(head.headers.lowered)
         ):
+            if head.keep_alive and head.start_line.version == "HTTP/1.1":
+                head = head._replace(repeatable=data)
             if len(_head_cache) >= MAX_CACHED_HEADS:
                 del _head_cache[next(iter(_head_cache))]
             _head_cache[data] = head

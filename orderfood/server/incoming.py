@@ -47,6 +47,16 @@ class Incoming(asyncio.Protocol):
         """The answer to malformed input; sent after those to the requests before it."""
         self._reading_ended = False
         """Whether received bytes are discarded from now on."""
+        self.client_has_ended = False
+        """Whether the client sends no more."""
+
+    def eof_received(self) -> bool:
+        """Half-close: the client sends no more, but still gets its answers; a stream, which has no
+        end, ends there."""
+        self.client_has_ended = True
+        if self._exchanges:
+            self._exchanges[0].leave_stream()
+        return self._has_whole_request()
 
     def _parse(self) -> bool:
         """Parses exchanges up to the limit of the queue; returns whether anything was parsed."""

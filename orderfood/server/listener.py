@@ -11,6 +11,7 @@ from tornado.httputil import HTTPServerConnectionDelegate
 
 from orderfood.server.accepting import Acceptor
 from orderfood.server.connection import Connection
+from orderfood.server.exchange import AnswerTo
 from orderfood.server.limits import SWEEP_SECONDS, Limits
 
 logger = logging.getLogger(__name__)
@@ -22,9 +23,15 @@ CLOSE_SECONDS = 0.5
 class HttpToolsServer:
     """Accepts connections up to the limit, and ends those whose deadline has passed."""
 
-    def __init__(self, delegate: HTTPServerConnectionDelegate, limits: Limits) -> None:
+    def __init__(
+        self,
+        delegate: HTTPServerConnectionDelegate,
+        limits: Limits,
+        answer_to: AnswerTo = lambda data: None,
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.delegate = delegate
+        self.answer_to = answer_to
         self.limits = limits
         self.no_keep_alive = False
         self.connections: set[Connection] = set()

@@ -28,6 +28,7 @@ class QueuedExchange(Outgoing):
     def __init__(self, connection: ExchangeConnection, head: Head, head_bytes: int) -> None:
         super().__init__(connection, head)
         self.headers = head.headers
+        self.repeatable = head.repeatable
         self.expects = head.expects
         self.head_bytes = head_bytes
         self.body = head.body

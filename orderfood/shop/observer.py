@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from orderfood.shop.catalogue import Snapshot
@@ -52,6 +52,18 @@ class Observer:
     def request_ended(self, request: AnsweredRequest) -> None:
         """A request has ended: once for each that began."""
 
+    def repeated(self, kind: RequestKind, status: int, sent: int) -> Callable[[str, float], None]:
+        """What takes note of requests that are equal but for their id and the seconds that they
+        took, its two arguments: each began and ended at once, and had no body."""
+
+        def observe(request_id: str, seconds: float) -> None:
+            self.request_began(kind)
+            self.request_ended(
+                AnsweredRequest(kind, status, seconds, request_id, None, None, 0, sent)
+            )
+
+        return observe
+
     def order_placed(self, order: Order, coupon: Coupon | None) -> None:
         """A new order was stored. A replay under its idempotency key is no new order."""
 
@@ -90,12 +102,13 @@ class Observers(Observer):
     """The composite: passes each event to those observers that override it, in their order."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
-        def those(method: str) -> list[Callable[..., None]]:
+        def those(method: str) -> list[Callable[..., Any]]:
             base = getattr(Observer, method)
             return [getattr(o, method) for o in observers if getattr(type(o), method) is not base]
 
         self._began = those("request_began")
         self._ended = those("request_ended")
+        self._repeated = those("repeated")
         self._placed = those("order_placed")
         self._order_changed = those("order_changed")
         self._action_ended = those("action_ended")
@@ -114,6 +127,15 @@ class Observers(Observer):
     def request_ended(self, request: AnsweredRequest) -> None:
         for notify in self._ended:
             notify(request)
+
+    def repeated(self, kind: RequestKind, status: int, sent: int) -> Callable[[str, float], None]:
+        told = [specialised(kind, status, sent) for specialised in self._repeated]
+
+        def observe(request_id: str, seconds: float) -> None:
+            for notify in told:
+                notify(request_id, seconds)
+
+        return observe
 
     def order_placed(self, order: Order, coupon: Coupon | None) -> None:
         for notify in self._placed:

@@ -74,6 +74,8 @@ class Sink:
     def close(self) -> None:
         self.closed.set()
 
+    abort = write_eof = close
+
     def get_write_buffer_size(self) -> int:
         return 0
 
