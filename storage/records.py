@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal
 from uuid import UUID
 
+from storage.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Product:
     """One dish of the menu. ``price`` is in cents; ``id`` is a positive int64.
 
@@ -27,7 +29,7 @@ class Product:
     allergens: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ApiKey:
     """A key by its hash (``sha256:`` and 64 hex digits); the key itself is stored nowhere."""
 
@@ -36,7 +38,7 @@ class ApiKey:
     expires_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class User:
     """Who orders. Each of the user's keys opens the same orders."""
 
@@ -53,7 +55,7 @@ class CouponKind(StrEnum):
     CHEAPEST_FREE = "cheapest_free"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Coupon:
     """A discount by code. Codes compare without ASCII case; ``code`` is the stored spelling.
 
@@ -94,7 +96,7 @@ PLACED_EVENT = "placed"
 """The type of the first event of every order."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OrderLine:
     """A product as it was when the order was placed, and how many of it."""
 
@@ -102,7 +104,7 @@ class OrderLine:
     quantity: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pickup:
     """What the customer says of fetching the order: personal data, in no log, span or metric."""
 
@@ -110,7 +112,7 @@ class Pickup:
     note: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cancellation:
     """Who has cancelled an order (``customer`` or ``shop``), and what the shop says of it."""
 
@@ -119,7 +121,7 @@ class Cancellation:
     note: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Order:
     """A receipt: what was bought never changes. What moves is where it stands, from ``status`` on,
     and after a while ``pickup`` and the cancellation's note are blanked.
@@ -150,7 +152,7 @@ class Order:
     """When that happened; None when the order was only placed."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Actor:
     """Who changes an order: its customer, or staff."""
 
@@ -159,7 +161,7 @@ class Actor:
     """Of staff, the first eight hex digits of their key's hash; None for a customer."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OrderChange:
     """A step in the life of an order: the type of its event, and where it leads."""
 
@@ -177,7 +179,7 @@ class OrderChange:
     """Whether a cancellation keeps the use of the coupon."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OrderEvent:
     """One event of the log. ``order`` is the order as it was with this event."""
 
@@ -189,7 +191,7 @@ class OrderEvent:
     order: Order
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EventPage:
     """A part of the log, in the order of ``seq``."""
 
@@ -206,7 +208,7 @@ class EventPage:
         return self.first - 1 <= position <= self.last
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ArchivedEvent:
     """What an archive keeps of an event of the log. Without ``staff_user`` it was the customer."""
 
@@ -221,7 +223,7 @@ class ArchivedEvent:
     staff_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ArchivedOrder:
     """What an archive keeps of an order: all of it, and those of its events that were kept."""
 
@@ -229,7 +231,7 @@ class ArchivedOrder:
     events: tuple[ArchivedEvent, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ShopOrders:
     """Orders of all users, and the place in the event log of the same consistent view: every event
     up to it is in these orders, every later one comes after it."""
@@ -241,7 +243,7 @@ class ShopOrders:
     follow."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenOrders:
     """How many orders wait, by status, and when the oldest that is only placed was."""
 
@@ -249,7 +251,7 @@ class OpenOrders:
     oldest_placed: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pause:
     """The shop takes no orders, until a moment, or until it resumes."""
 
@@ -257,7 +259,7 @@ class Pause:
     message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ShopState:
     """What the shop says of itself, which no load touches."""
 
@@ -268,7 +270,7 @@ class ShopState:
     pause: Pause | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Versions:
     """The versions of the catalogue and of the shop's state: each grows when that changes."""
 
@@ -280,7 +282,7 @@ KEPT_LOAD_RUNS = 100
 """The newest runs of database-load that a storage remembers."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LoadRun:
     """A run of database-load."""
 
@@ -303,7 +305,7 @@ class Obstacle(StrEnum):
     NOT_PERMITTED = "not permitted"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IdempotencyKey:
     """The client's name for one request. ``fingerprint`` is equal exactly for equal requests.
 
@@ -315,7 +317,7 @@ class IdempotencyKey:
     expires_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CouponLimits:
     """How often the order's coupon may be used: in all, and by the order's user. None: no limit."""
 
@@ -323,7 +325,7 @@ class CouponLimits:
     max_uses_per_user: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cursor:
     """A position in a listing of orders, newest first: the next page begins behind this order."""
 
@@ -331,7 +333,7 @@ class Cursor:
     id: UUID
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Catalogue:
     """The reference data, whole: what fixtures hold and a load replaces.
 
@@ -346,7 +348,7 @@ class Catalogue:
     file_coupon: Coupon | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FoundCoupon:
     """What a code stands for in the catalogue of ``version``: a coupon of that name, else a code of
     the coupon files in its stored spelling, else nothing."""
@@ -356,7 +358,7 @@ class FoundCoupon:
     file_code: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VersionedCatalogue:
     """A catalogue as it stood at ``version``, which grows with every load that changes it."""
 
@@ -365,7 +367,7 @@ class VersionedCatalogue:
     catalogue: Catalogue
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Change:
     """How many entries of one kind a load added, changed, removed and left as they were."""
 
@@ -375,7 +377,7 @@ class Change:
     unchanged: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LoadReport:
     """What a load did, by kind: ``products``, ``users``, ``coupons``, ``coupon_codes``, ``orders``.
 
@@ -387,7 +389,7 @@ class LoadReport:
     changes: Mapping[str, Change] = field(default_factory=lambda: MappingProxyType({}))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Loss:
     """How many of ``before`` a load takes away, and some of their names."""
 
@@ -396,7 +398,7 @@ class Loss:
     names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Losses:
     """What a load takes from the shop."""
 
@@ -414,7 +416,7 @@ STATEMENT_TIMEOUT = 10.0
 """Seconds that a migration may run unless it asks for more."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Migration:
     """One step of the schema. ``name`` is the file's without its ending (0001_create_tables),
     ``version`` its number, ``checksum`` the hex SHA-256 of its text. While it runs others may wait
@@ -433,7 +435,7 @@ class Migration:
         return STATEMENT_TIMEOUT if self.statement_timeout is None else self.statement_timeout
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AppliedMigration:
     """The record that a migration left in the database."""
 

@@ -234,9 +234,12 @@ class RequestDelegate(HTTPMessageDelegate):
         except Exception as error:
             return self._failure(request, error)
 
-    async def _answer_by(self, route: Route, request: Request) -> Answer:
+    def _answer_by(self, route: Route, request: Request) -> Awaitable[Answer]:
         if route.endpoint is not None:
-            return await route.endpoint(request)
+            return route.endpoint(request)
+        return self._answer_otherwise(route, request)
+
+    async def _answer_otherwise(self, route: Route, request: Request) -> Answer:
         if route.catalogue_endpoint is not None:
             return route.catalogue_endpoint(request, await request.shop.catalogue.get())
         return await PageExchange(self._exchange, request).answered_by(self._api.pages)
@@ -371,15 +374,9 @@ def _path_of(target: str) -> str:
 def _start(work: Coroutine[Any, Any, None]) -> None:
     running = asyncio.get_running_loop().create_task(work)
     _running.add(running)
-    running.add_done_callback(_finished)
+    running.add_done_callback(_running.discard)
 
 
 _running: set[asyncio.Task[None]] = set()
-"""Strong references: the event loop holds its tasks only weakly."""
-
-
-def _finished(task: asyncio.Task[None]) -> None:
-    """Raises what the task raised, so that the loop's exception handler logs it."""
-    _running.discard(task)
-    if not task.cancelled():
-        task.result()
+"""Strong references: the event loop holds its tasks only weakly. What one raises the loop's
+exception handler logs when it is let go."""

@@ -76,15 +76,16 @@ def quote_json(
     lines: Sequence[OrderLine], coupon_code: str | None, prices: Prices | Order
 ) -> dict[str, object]:
     """What an order and a quote have in common: lines, coupon and prices."""
-    coupon = {"couponCode": coupon_code} if coupon_code is not None else {}
-    return {
+    answer: dict[str, object] = {
         "items": [{"productId": str(line.product.id), "quantity": line.quantity} for line in lines],
         "products": [product_json(line.product) for line in lines],
-        **coupon,
-        "subtotal": money(prices.subtotal),
-        "discounts": money(prices.discounts),
-        "total": money(prices.total),
     }
+    if coupon_code is not None:
+        answer["couponCode"] = coupon_code
+    answer["subtotal"] = money(prices.subtotal)
+    answer["discounts"] = money(prices.discounts)
+    answer["total"] = money(prices.total)
+    return answer
 
 
 def order_json(order: Order) -> dict[str, object]:
@@ -93,9 +94,9 @@ def order_json(order: Order) -> dict[str, object]:
         "id": str(order.id),
         "status": str(order.status),
         "version": order.version,
-        **quote_json(order.lines, order.coupon_code, order),
-        "createdAt": time_json(order.created_at),
     }
+    answer |= quote_json(order.lines, order.coupon_code, order)
+    answer["createdAt"] = time_json(order.created_at)
     if order.number is not None:
         answer["number"] = order.number
     if order.pickup is not None:

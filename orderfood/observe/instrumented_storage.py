@@ -74,12 +74,15 @@ class InstrumentedStorage(Storage):
         """The health of the write path, updated with each order."""
         inner.around_commit = self._around_commit
 
-    async def _call(
+    def _call(
         self, operation: str, call: Awaitable[T], deadlines: Deadlines | None = None
-    ) -> T:
+    ) -> Awaitable[T]:
         deadlines = deadlines or self.deadlines
         if telemetry.is_untraced() or not telemetry.current_span().is_recording():
-            return await self._measured(operation, call, deadlines)
+            return self._measured(operation, call, deadlines)
+        return self._traced(operation, call, deadlines)
+
+    async def _traced(self, operation: str, call: Awaitable[T], deadlines: Deadlines) -> T:
         with telemetry.span(
             f"storage.{operation}",
             {"db.system.name": self.backend, "db.operation.name": operation},

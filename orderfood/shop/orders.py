@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 
 from orderfood.shop.catalogue import CatalogueCache, Snapshot, utc_now
@@ -36,6 +36,7 @@ from storage.errors import (
     StorageBusy,
     StorageError,
 )
+from storage.frozen import frozen
 from storage.records import (
     Actor,
     ApiKey,
@@ -63,7 +64,7 @@ ACTION_OUTCOMES = ("done", "repeated", "conflict", "version", "not_found", "fail
 """What becomes of an action on an order."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shop:
     """What the use cases work on."""
 
@@ -78,7 +79,7 @@ class Shop:
     """To be woken when an event was committed."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Quote:
     """A basket with its prices."""
 
@@ -101,7 +102,8 @@ async def authenticate(shop: Shop, key: str | None, scope: str) -> User:
     """
     if not key:
         raise KeyMissing("no_key", "an API key is required in the header api_key")
-    user, api_key = await get_key(shop, key)
+    snapshot = shop.catalogue.fresh or await shop.catalogue.get()
+    user, api_key = _find_key(shop, snapshot, key)
     if scope not in api_key.scopes:
         raise KeyRefused("scope", f"the API key lacks the scope {scope}")
     return user
@@ -110,7 +112,11 @@ async def authenticate(shop: Shop, key: str | None, scope: str) -> User:
 async def get_key(shop: Shop, key: str) -> tuple[User, ApiKey]:
     """The user of this key and the stored key, whatever its scopes. Raises KeyRefused for one that
     does not exist, is always refused or has expired."""
-    snapshot, hashed = await shop.catalogue.get(), hash_key(key)
+    return _find_key(shop, await shop.catalogue.get(), key)
+
+
+def _find_key(shop: Shop, snapshot: Snapshot, key: str) -> tuple[User, ApiKey]:
+    hashed = hash_key(key)
     found = None if hashed in shop.refused_keys else snapshot.keys.get(hashed)
     if found is None:
         raise KeyRefused("wrong_key", "the API key is not valid")
@@ -149,7 +155,8 @@ class _CatalogueMoved(Exception):
 
 async def quote(shop: Shop, basket: Basket, attempts: int = 10) -> Quote:
     """What the basket costs now. Raises Unprocessable, as an order of it would."""
-    snapshot, now = await shop.catalogue.get(), shop.now()
+    snapshot = shop.catalogue.fresh or await shop.catalogue.get()
+    now = shop.now()
     _check_open(snapshot, now)
     lines = resolve_lines(basket, snapshot.products)
     _check_available(basket, snapshot, now)
@@ -229,7 +236,7 @@ def _unknown_coupon() -> UnknownCoupon:
     return UnknownCoupon("coupon", "unknown coupon", (error,))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IdempotentRequest:
     """An idempotency key with the fingerprint of its request."""
 
@@ -238,39 +245,52 @@ class IdempotentRequest:
     """Equal exactly for equal requests, over processes and versions."""
 
 
-async def place_order(
+def place_order(
     shop: Shop,
     user: User,
     basket: Basket,
     idempotent: IdempotentRequest | None = None,
     expected_total: int | None = None,
-) -> Order:
+) -> Awaitable[Order]:
     """Prices the basket and stores the order, once for each of the user's idempotency keys, and
     only if it costs what is expected (None: whatever it costs), which is no part of the request
     under a key.
 
     Raises Unprocessable, PriceChanged, StillInProgress, IdempotencyConflict.
     """
-    if not is_guest(user):
-        return await _place(shop, user, basket, idempotent, expected_total)
-    # one at a time: how many wait is counted before another one is stored
-    async with shop.key_locks.hold((user.id, _ALL_KEYS)):
-        return await _place(shop, user, basket, idempotent, expected_total)
+    # each of these is awaited by the caller alone: every coroutine around another costs each order
+    if is_guest(user):
+        return _place_for_guest(shop, user, basket, idempotent, expected_total)
+    if idempotent is not None:
+        return _place_once(shop, user, basket, idempotent, expected_total)
+    return _price_and_store(shop, user, basket, None, expected_total)
 
 
-_ALL_KEYS = ""
-"""Stands for all of a guest's requests: no Idempotency-Key is empty."""
-
-
-async def _place(
+async def _place_for_guest(
     shop: Shop,
     user: User,
     basket: Basket,
     idempotent: IdempotentRequest | None,
     expected_total: int | None,
 ) -> Order:
-    if idempotent is None:
+    """One at a time: how many wait is counted before another one is stored."""
+    async with shop.key_locks.hold((user.id, _ALL_KEYS)):
+        if idempotent is not None:
+            return await _place_once(shop, user, basket, idempotent, expected_total)
         return await _price_and_store(shop, user, basket, None, expected_total)
+
+
+_ALL_KEYS = ""
+"""Stands for all of a guest's requests: no Idempotency-Key is empty."""
+
+
+async def _place_once(
+    shop: Shop,
+    user: User,
+    basket: Basket,
+    idempotent: IdempotentRequest,
+    expected_total: int | None,
+) -> Order:
     async with shop.key_locks.hold((user.id, idempotent.key)):
         expires_at = shop.now() + KEY_LIFETIME
         key = IdempotencyKey(idempotent.key, idempotent.fingerprint, expires_at)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from orderfood.shop.coupons import check_coupon, discount
 from orderfood.shop.refusals import FieldError, Unprocessable
+from storage.frozen import frozen
 from storage.records import Coupon, OrderLine, Pickup, Product
 
 MAX_QUANTITY = 1000
@@ -19,7 +19,7 @@ MAX_LINES = 100
 MAX_INT64 = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Item:
     """A line as the client sent it; ``quantity`` is at least 1 and may be absurdly large."""
 
@@ -27,7 +27,7 @@ class Item:
     quantity: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Basket:
     """What the client wants. An empty coupon code, and a blank pickup, is None."""
 
@@ -36,7 +36,7 @@ class Basket:
     pickup: Pickup | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prices:
     """Cents; ``total`` is ``subtotal - discounts`` and never negative."""
 
@@ -62,39 +62,39 @@ def resolve_lines(basket: Basket, products: Mapping[str, Product]) -> tuple[Orde
     products first appear. ``products`` maps canonical ids. Raises Unprocessable."""
     if len(basket.items) > MAX_LINES:
         raise too_many_lines()
-    _check_known(basket, products)
     quantities: dict[str, int] = {}
     for item in basket.items:
+        if item.product_id not in products:
+            raise _unknown(basket, products)
         quantities[item.product_id] = quantities.get(item.product_id, 0) + item.quantity
-    _check_quantities(basket, quantities)
-    return tuple(OrderLine(products[id_], quantity) for id_, quantity in quantities.items())
+    if max(quantities.values()) > MAX_QUANTITY:
+        raise _too_much(basket, quantities)
+    return tuple([OrderLine(products[id_], quantity) for id_, quantity in quantities.items()])
 
 
-def _check_known(basket: Basket, products: Mapping[str, Product]) -> None:
+def _unknown(basket: Basket, products: Mapping[str, Product]) -> Unprocessable:
     errors = tuple(
         FieldError(f"items[{index}].productId", "unknown product")
         for index, item in enumerate(basket.items)
         if item.product_id not in products
     )
-    if errors:
-        unknown = dict.fromkeys(i.product_id for i in basket.items if i.product_id not in products)
-        names = ", ".join(_shorten(id_) for id_ in unknown)
-        raise Unprocessable("unknown_product", f"unknown product: {names}", errors)
+    unknown = dict.fromkeys(i.product_id for i in basket.items if i.product_id not in products)
+    names = ", ".join(_shorten(id_) for id_ in unknown)
+    return Unprocessable("unknown_product", f"unknown product: {names}", errors)
 
 
 def _shorten(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:40]}…"
 
 
-def _check_quantities(basket: Basket, quantities: Mapping[str, int]) -> None:
+def _too_much(basket: Basket, quantities: Mapping[str, int]) -> Unprocessable:
     errors = tuple(
         FieldError(f"items[{index}].quantity", f"more than {MAX_QUANTITY} of one product")
         for index, item in enumerate(basket.items)
         if quantities[item.product_id] > MAX_QUANTITY
     )
-    if errors:
-        message = f"an order has at most {MAX_QUANTITY} of one product"
-        raise Unprocessable("limit", message, errors)
+    message = f"an order has at most {MAX_QUANTITY} of one product"
+    return Unprocessable("limit", message, errors)
 
 
 def too_many_lines() -> Unprocessable:
@@ -105,7 +105,7 @@ def too_many_lines() -> Unprocessable:
 
 def price(lines: Sequence[OrderLine], coupon: Coupon | None, now: datetime) -> Prices:
     """What the lines cost with this coupon. Raises Unprocessable when it does not apply."""
-    subtotal = sum(line.product.price * line.quantity for line in lines)
+    subtotal = sum([line.product.price * line.quantity for line in lines])
     if coupon is None:
         return Prices(subtotal, 0, subtotal)
     check_coupon(coupon, lines, subtotal, now)
