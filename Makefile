@@ -8,7 +8,7 @@ DEFINITIONS := setup.cfg pyproject.toml constraints.txt
 # where version managers keep interpreters that are not on PATH
 INTERPRETERS := $(subst $() ,:,$(wildcard $(HOME)/.pyenv/versions/3.1[123].*/bin))
 
-.PHONY: run observe check test test-cluster fuzz bench bench-overhead growth soak chaos schemas map screenshots release lint javascript format constraints clean
+.PHONY: run observe check test test-cluster fuzz bench bench-overhead growth soak chaos schemas map screenshots release lint javascript go format constraints clean
 
 run: $(VENV)/run
 	@$(BIN)/database-migration && $(BIN)/database-load
@@ -59,12 +59,13 @@ test-cluster: $(VENV)/test
 fuzz: $(VENV)/test
 	ORDERFOOD_FUZZ_SECONDS=900 ORDERFOOD_FUZZ_EXAMPLES=800 ORDERFOOD_FUZZ_SEEDS=4 $(BIN)/python -m pytest tests/fuzz -s --dist=load
 
-# side by side with what a user would else have; writes docs/benchmarks.md
+# side by side with what a user would else have; writes docs/benchmarks.md. With PYTHON=… the services run by that one, in
+# an environment that virtualenv makes of it beside .venv
+CHOSEN = $(if $(filter file,$(origin PYTHON)),,--python $(PYTHON))
 bench: $(VENV)/test
-	$(BIN)/python -m benchmarks.bench $(OPTIONS)
+	$(BIN)/python -m benchmarks.bench $(CHOSEN) $(OPTIONS)
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.event_log
-	$(BIN)/python -m benchmarks.feed
 
 # what grows with the number of orders: ten million of them on Postgres; writes a table into docs/scaling.md
 growth: $(VENV)/test
@@ -82,7 +83,7 @@ chaos: $(VENV)/test
 TYPESCRIPT := typescript@7.0.2
 TSC := $(VENV)/$(TYPESCRIPT)/node_modules/.bin/tsc
 
-lint: $(VENV)/test javascript
+lint: $(VENV)/test javascript go
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -100,6 +101,14 @@ javascript:
 	done; \
 	[ -x $(TSC) ] || npm install --loglevel error --no-audit --no-fund --prefix $(VENV)/$(TYPESCRIPT) $(TYPESCRIPT) || exit 1; \
 	echo 'tsc --project jsconfig.json'; $(TSC) --project jsconfig.json
+
+# the Go service that make bench compares with
+go: export GOFLAGS = -buildvcs=false
+go:
+	@command -v go >/dev/null || { echo 'left out: go is not on this machine, so the Go service is not checked'; exit 0; }; \
+	cd benchmarks/go_service; \
+	go mod download || { echo 'left out: go cannot get the modules of the Go service, so it is not checked'; exit 0; }; \
+	go vet . && test -z "$$(gofmt -l . | tee /dev/stderr)"
 
 format: $(VENV)/test
 	$(BIN)/ruff check --fix
@@ -129,9 +138,11 @@ constraints: $(VENV)/test
 clean:
 	rm -rf $(VENV) .tox build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
+# Debian's python3 is one that make bench can measure with, and cannot make an environment without python3-venv
+MAKER = $(if $(filter bench,$(MAKECMDGOALS)),$(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null && echo $(PYTHON) || echo python3),$(PYTHON))
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "orderfood needs Python 3.11 or newer: make PYTHON=python3.12 …")'
-	$(PYTHON) -m venv $(VENV)
+	@$(MAKER) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "orderfood needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	$(MAKER) -m venv $(VENV)
 
 $(VENV)/run: $(DEFINITIONS) | $(BIN)/python
 	$(INSTALL) --editable .

@@ -82,7 +82,7 @@ def measure_starts(stage: Stage, url: str, times: int) -> list[Start]:
         env = stage.observed(STORAGE_URL=url, PORT=port, DRAIN_SECONDS=0)
         log = stage.folder / f"start-{number}.log"
         began = time.perf_counter()
-        with running(order_food(), env, log) as process:
+        with running(order_food(stage.python), env, log) as process:
             wait_until_it_answers(process, port, log)
             starts.append(Start(time.perf_counter() - began, cpu_seconds(process.pid)))
     return starts

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -183,9 +183,20 @@ HEAD = """\
 | --- | --- | --- | --- | --- | --- |"""  # noqa: E501
 
 
+class Found(NamedTuple):
+    """What one row has shown: seconds that orders took alone and beside the streams, lags, bytes of
+    memory, and the share of a core."""
+
+    alone: list[float]
+    beside: list[float]
+    lags: list[float]
+    memory: int
+    cpu: float
+
+
 def measure(
     row: Row, ordering: RunningServer, followed: RunningServer, options: argparse.Namespace
-) -> None:
+) -> Found:
     pid, users = followed.process.pid, row.streams // STREAMS_OF_A_USER + 1
     alone = order_for(ordering.port, options.rate, options.seconds, users)
     idle, highest = resident_memory(pid), 0
@@ -206,13 +217,18 @@ def measure(
         ended.set()
         watching.join()
     lags = [lag for at, lag in json.loads(out) if at > began + WARM_SECONDS]
+    return Found(alone, beside, lags, highest - idle, cpu)
+
+
+def show(row: Row, found: Found) -> None:
+    """Prints its line of the table."""
     cells = [
         f"{row.streams}, {row.name}",
-        f"{p(lags, 50):.0f}, {p(lags, 99):.0f}",
-        f"{(highest - idle) / 2**20:.0f}",
-        f"{p(alone, 99):.1f}",
-        f"{p(beside, 99):.1f}",
-        f"{100 * cpu:.0f} %",
+        f"{p(found.lags, 50):.0f}, {p(found.lags, 99):.0f}",
+        f"{found.memory / 2**20:.0f}",
+        f"{p(found.alone, 99):.1f}",
+        f"{p(found.beside, 99):.1f}",
+        f"{100 * found.cpu:.0f} %",
     ]
     print(f"| {' | '.join(cells)} |", flush=True)
 
@@ -223,42 +239,58 @@ def served(url: str, folder: Path) -> Iterator[RunningServer]:
         yield server
 
 
+@contextmanager
+def prepared(url: str, folder: Path) -> Iterator[RunningServer]:
+    prepare(url, FIXTURES_DIR=folder)
+    with served(url, folder) as server:
+        yield server
+
+
 def measure_all(folder: Path, options: argparse.Namespace) -> None:
     print(HEAD, flush=True)
     for number, row in enumerate(ONE_PROCESS):
         url = f"sqlite:///{folder}/{number}.db"
-        prepare(url, FIXTURES_DIR=folder)
-        with served(url, folder) as server:
-            measure(row, server, server, options)
+        with prepared(url, folder) as server:
+            show(row, measure(row, server, server, options))
     postgres = open_server()
     try:
         url = postgres.create_database()
         prepare(url, FIXTURES_DIR=folder)
         with served(url, folder) as one, served(url, folder) as two:
-            measure(TWO_REPLICAS, one, two, options)
+            show(TWO_REPLICAS, measure(TWO_REPLICAS, one, two, options))
         with pgbouncer_before(postgres.url) as port:
             pooled = through(port, url)
             with served(pooled, folder) as one, served(pooled, folder) as two:
-                measure(BEHIND_A_POOLER, one, two, options)
+                show(BEHIND_A_POOLER, measure(BEHIND_A_POOLER, one, two, options))
     finally:
         postgres.close()
 
 
-def main() -> None:
+def fixtures_with_followers(folder: Path) -> Path:
+    """The packaged fixtures in a new folder, with a user for each follower and no orders."""
+    folder.mkdir()
+    for file in FIXTURES.glob("*.json"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "orders.json").write_text("[]")
+    write_users(folder, max(row.streams for row in ONE_PROCESS) // STREAMS_OF_A_USER + 1)
+    return folder
+
+
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--rate", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--follow", nargs=3, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    options = parse_options()
     if options.follow:
         follow(int(options.follow[0]), options.follow[1], int(options.follow[2]))
         return
     with tempfile.TemporaryDirectory(prefix="orderfood-bench-") as name:
-        folder = Path(name)
-        for file in FIXTURES.glob("*.json"):
-            (folder / file.name).write_bytes(file.read_bytes())
-        (folder / "orders.json").write_text("[]")
-        write_users(folder, max(row.streams for row in ONE_PROCESS) // STREAMS_OF_A_USER + 1)
+        folder = fixtures_with_followers(Path(name) / "fixtures")
         measure_all(folder, options)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from benchmarks.load import JUDGED_SECONDS, Load, WrongAnswer
+from benchmarks.load import CONNECTIONS, JUDGED_SECONDS, Load, WrongAnswer
 from benchmarks.processes import cpu_seconds, forget_peak, peak_memory
 from benchmarks.services import Service, Stage
 
@@ -39,19 +39,30 @@ class Sample:
             return None
         return self.database_cpu / self.load.requests * 1e6
 
+    @property
+    def whole_us(self) -> float:
+        """Service and database."""
+        return self.service_us + (self.database_us or 0.0)
 
-def measure(stage: Stage, service: Service, scenario: str, seconds: float) -> Sample:
+
+def measure(
+    stage: Stage,
+    service: Service,
+    scenario: str,
+    seconds: float,
+    connections: int = CONNECTIONS,
+) -> Sample:
     """Judged first, then timed: wrk at judging would take the processor from a fast service more
     than from a slow one. Raises WrongAnswer."""
     where = f"{service.name}, {scenario}"
     stored = orders_in(service)
-    judged = service.target.run(scenario, JUDGED_SECONDS).check(f"{where}, judged")
+    judged = service.target.run(scenario, JUDGED_SECONDS, connections).check(f"{where}, judged")
     stored = check_growth(service, scenario, judged, stored)
     if service.database is not None:
         stage.checkpoint()
     forget_peak(service.pid)
     cpu, database = cpu_seconds(service.pid), database_seconds(service)
-    load = service.target.run(scenario, seconds, judge=False)
+    load = service.target.run(scenario, seconds, connections, judge=False)
     spent = cpu_seconds(service.pid) - cpu
     database_spent = database_seconds(service) - database if service.database else None
     peak = peak_memory(service.pid)

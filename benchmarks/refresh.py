@@ -4,7 +4,8 @@
 
 Serves a generated catalogue and sends requests at a steady pace: products, orders, and orders with
 coupons. In turns it leaves the server alone, changes one price by a bare commit, and runs
-``database-load`` with one price changed. Prints the p99 of each phase, its ratio to idle, the
+``database-load`` with one price changed; ``--phases … elsewhere`` adds loads of another database as
+a control. Prints the p99 of each phase, its ratio to idle, the
 slowest request, and how long after the commit the price was served.
 """
 
@@ -18,7 +19,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -211,7 +212,7 @@ class Phases:
 
     def __init__(self) -> None:
         self.p99: dict[str, list[float]] = {}
-        self.lines: list[str] = []
+        self.failed = 0
 
     def add(self, name: str, client: Client, after: float | None) -> None:
         """Takes what the client has seen since the last time."""
@@ -220,24 +221,25 @@ class Phases:
         self.p99.setdefault(name, []).append(p99)
         late = "" if after is None else f", served {after * 1000:.0f} ms after the commit"
         line = f"{name:8} p99 {p99:7.1f} ms, slowest {seen[-1] * 1000:7.1f} ms{late}"
-        print(line, flush=True)
+        print(line, file=sys.stderr, flush=True)
 
     def summary(self) -> str:
         """The medians and their ratios to idle."""
         medians = {name: statistics.median(values) for name, values in self.p99.items()}
         idle = medians["idle"]
         parts = [f"{name} {value:.1f} ms ({value / idle:.2f} ×)" for name, value in medians.items()]
-        return "p99: " + ", ".join(parts)
+        return f"p99: {', '.join(parts)} {self.failed} failed"
 
 
-async def measure(arguments: argparse.Namespace, folder: Path) -> None:
-    """All phases in turns."""
+async def measure(arguments: argparse.Namespace, folder: Path) -> Phases:
+    """All phases in turns, each as many seconds long as the arguments say."""
     url, sizes = arguments.url, (arguments.products, arguments.users, arguments.coupons)
-    await job("migration", url)
     write_fixtures(folder, *sizes, 5.0)
+    if ELSEWHERE in arguments.phases:
+        await fill(elsewhere(folder), folder)
     begin = time.perf_counter()
-    await job("load", url, FIXTURES_DIR=str(folder))
-    print(f"loaded in {time.perf_counter() - begin:.1f} s", flush=True)
+    await fill(url, folder)
+    print(f"loaded in {time.perf_counter() - begin:.1f} s", file=sys.stderr, flush=True)
     phases, price = Phases(), 5.0
     async with serving(url) as port:
         await served(port, price)
@@ -246,41 +248,80 @@ async def measure(arguments: argparse.Namespace, folder: Path) -> None:
         await asyncio.sleep(2.0)
         client.seconds = []
         for _ in range(arguments.rounds):
-            await asyncio.sleep(PHASE)
+            await asyncio.sleep(arguments.phase)
             phases.add("idle", client, None)
-            for name in ("commit", "load"):
+            for name in arguments.phases:
                 price += 0.25
-                after = await refresh(name, url, port, folder, price)
+                after = await refresh(name, url, port, folder, price, arguments.phase)
                 phases.add(name, client, after)
         running.cancel()
-    print(phases.summary(), f"{client.failed} failed", flush=True)
+    phases.failed = client.failed
+    return phases
 
 
-async def refresh(name: str, url: str, port: int, folder: Path, price: float) -> float:
-    """Changes the price and waits as long as a phase is. Seconds from the commit until the price
-    is served; of a load from its end, which comes just after its commit."""
-    ends = time.perf_counter() + PHASE
-    if name == "commit":
-        committed = await commit_price(url, price)
-    else:
-        change_price(folder, price)
-        await job("load", url, FIXTURES_DIR=str(folder))
-        committed = time.perf_counter()
-    after = await served(port, price) - committed
+async def fill(url: str, folder: Path) -> None:
+    """Migrates and loads."""
+    await job("migration", url)
+    await job("load", url, FIXTURES_DIR=str(folder))
+
+
+def elsewhere(folder: Path) -> str:
+    """A database that no service reads."""
+    return f"sqlite:///{folder}/elsewhere.db"
+
+
+async def refresh(
+    name: str, url: str, port: int, folder: Path, price: float, phase: float
+) -> float | None:
+    """Does what the phase is named for, and waits as long as one is. Seconds from the commit until
+    the price is served; of a load from its end, which comes just after its commit; None where
+    nothing is served anew."""
+    ends = time.perf_counter() + phase
+    after = await CHANGES[name](url, folder, price)
+    if after is not None:
+        after = max(0.0, await served(port, price) - after)
     await asyncio.sleep(max(0.0, ends - time.perf_counter()))
-    return max(0.0, after)
+    return after
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Reads the arguments and measures."""
+async def load_price(url: str, folder: Path, price: float) -> float:
+    """By database-load. When it was committed, or just after."""
+    change_price(folder, price)
+    await job("load", url, FIXTURES_DIR=str(folder))
+    return time.perf_counter()
+
+
+async def load_elsewhere(url: str, folder: Path, price: float) -> None:
+    """The same work of the processor, and none of it to the service's data."""
+    await load_price(elsewhere(folder), folder, price)
+
+
+ELSEWHERE = "elsewhere"
+CHANGES: dict[str, Callable[[str, Path, float], Awaitable[float | None]]] = {
+    "commit": lambda url, _, price: commit_price(url, price),
+    "load": load_price,
+    ELSEWHERE: load_elsewhere,
+}
+
+
+def parse_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """What is measured, and how long."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--url", required=True, help="an empty database, which is filled")
     parser.add_argument("--products", type=int, default=10_000)
     parser.add_argument("--users", type=int, default=5_000)
     parser.add_argument("--coupons", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--phases", nargs="+", choices=CHANGES, default=["commit", "load"])
+    parser.add_argument("--phase", type=float, default=PHASE, help="seconds")
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Reads the arguments and measures."""
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(measure(parser.parse_args(argv), Path(folder) / "fixtures"))
+        phases = asyncio.run(measure(parse_options(), Path(folder) / "fixtures"))
+    print(phases.summary(), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from benchmarks.results import Results, beside_rows, goals
-from benchmarks.services import FASTAPI, STOCK
+from benchmarks.costs import Costs
+from benchmarks.goals import goals, times_text
+from benchmarks.load import CONNECTIONS
+from benchmarks.measure import Sample
+from benchmarks.results import Results, beside_rows
+from benchmarks.services import FASTAPI, GO, RESPONDER, STOCK
 from rig.processes import ROOT
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
@@ -34,20 +39,86 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def as_text(results: Results, command: str) -> str:
     """All tables, as Markdown."""
-    parts = [f"`{command}`, on {machine()}:\n"]
+    parts = [f"`{command}`, on {', '.join([machine(), *results.programs])}:\n"]
+    parts += [f"{one}.\n" for one in results.left_out]
     for scenario in results.scenarios():
         parts.append(f"**{NAMES[scenario]}**\n\n{scenario_table(results, scenario)}")
     rows = beside_rows(results)
     if rows:
         header = ("service", "what", "p99 ms alone", "p99 ms beside", "with loads elsewhere")
         parts.append(f"**With something going on beside**\n\n{table(header, rows)}")
+    parts.append(costs_tables(results))
     parts.append(goals_table(results))
     return "\n".join(part for part in parts if part)
 
 
 def machine() -> str:
     """What the figures were made on; no more of it than matters."""
-    return f"{os.cpu_count()} cores, Linux {platform.machine()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores, Linux {platform.machine()}"
+
+
+def costs_tables(results: Results) -> str:
+    """An order alone, over many connections, and over workers; and what is disturbed."""
+    costs = results.costs
+    alone = ("who", "p50 µs", "p99 µs", "CPU µs", "database µs")
+    many = ("service", "connections", "orders/s", "p99 ms", "CPU µs", "database µs")
+    beside = ("beside", "p99 ms alone", "p99 ms beside", "with the load elsewhere", "ratio")
+    tables = (
+        ("One order at a time", alone, [*alone_rows(costs)]),
+        ("An order among many connections, and by workers", many, [*connection_rows(costs)]),
+        ("A steady pace of requests, alone and beside", beside, [*disturbed_rows(results)]),
+    )
+    return "\n".join(
+        f"**{name}**\n\n{table(header, rows)}" for name, header, rows in tables if rows
+    )
+
+
+def disturbed_rows(results: Results) -> Iterator[tuple[str, ...]]:
+    for one in results.disturbances:
+        control = "" if one.control_ms is None else f"{one.control_ms:.1f}"
+        figures = (f"{one.alone_ms:.1f}", f"{one.beside_ms:.1f}", control, f"{one.ratio:.1f} ×")
+        yield one.what, *figures
+
+
+def alone_rows(costs: Costs) -> Iterator[tuple[str, ...]]:
+    for service, rounds in costs.alone.items():
+        samples, bares = zip(*rounds, strict=True)
+        yield (
+            service,
+            *_medians((one.load.p50_us, one.load.p99_us, one.service_us) for one in samples),
+            _database(samples),
+        )
+        yield (
+            "the bare driver on the same database",
+            *_medians((one.p50_us, one.p99_us, one.cpu_us) for one in bares),
+            *_medians((one.database_us,) for one in bares),
+        )
+
+
+def connection_rows(costs: Costs) -> Iterator[tuple[str, ...]]:
+    for service, found in costs.connections.items():
+        for number, samples in found.items():
+            yield _order_row(service, number, samples)
+    for number, samples in costs.workers.items():
+        yield _order_row(f"order-food, postgres, WORKERS={number}", CONNECTIONS, samples)
+
+
+def _order_row(service: str, connections: int, samples: Sequence[Sample]) -> tuple[str, ...]:
+    rate = statistics.median(one.load.per_second for one in samples)
+    p99 = statistics.median(one.load.p99_us for one in samples) / 1000
+    cpu = statistics.median(one.service_us for one in samples)
+    figures = (f"{connections:,}", f"{rate:,.0f}", f"{p99:.1f}", f"{cpu:.0f}")
+    return (service, *figures, _database(samples))
+
+
+def _database(samples: Sequence[Sample]) -> str:
+    found = [one.database_us for one in samples if one.database_us is not None]
+    return f"{statistics.median(found):.0f}" if found else "–"
+
+
+def _medians(rows: Iterable[tuple[float, ...]]) -> Iterator[str]:
+    for column in zip(*rows, strict=True):
+        yield f"{statistics.median(column):.0f}"
 
 
 def goals_table(results: Results) -> str:
@@ -64,7 +135,7 @@ HEADER = (
 
 
 def scenario_table(results: Results, scenario: str) -> str:
-    """The medians of the rounds. The ratio says how many times the requests of the last one."""
+    """The medians of the rounds. A ratio says how many times the requests of another service."""
     services = results.services(scenario)
     return table(HEADER, [_row(results, scenario, name, services) for name in services])
 
@@ -75,17 +146,25 @@ def _row(results: Results, scenario: str, name: str, services: Sequence[str]) ->
     p50 = results.median(scenario, name, lambda s: s.load.p50_us) or 0
     p99 = results.median(scenario, name, lambda s: s.load.p99_us) or 0
     cpu = results.median(scenario, name, lambda s: s.service_us) or 0
-    database = "–"
-    if samples[0].database_us is not None:
-        database = f"{results.median(scenario, name, lambda s: s.database_us or 0):.0f}"
     peak = max(sample.peak_memory for sample in samples) / 2**20
     figures = [f"{rate:,.0f}", f"{p50 / 1000:.1f}", f"{p99 / 1000:.1f}", f"{cpu:.0f}"]
-    return [name, *figures, database, f"{peak:.0f}", _ratios(results, scenario, name, services)]
+    return [
+        name,
+        *figures,
+        _database(samples),
+        f"{peak:.0f}",
+        _ratios(results, scenario, name, services),
+    ]
 
 
 def _ratios(results: Results, scenario: str, name: str, services: Sequence[str]) -> str:
-    others = [other for other in (STOCK, FASTAPI) if other in services and other != name]
-    return ", ".join(f"{results.speedup(scenario, name, other):.1f} × {other}" for other in others)
+    """Of order-food alone: what the others are to each other is not the question."""
+    if not name.startswith("order-food"):
+        return ""
+    others = [other for other in (RESPONDER, STOCK, GO, FASTAPI) if other in services]
+    return ", ".join(
+        f"{times_text(results.speedup(scenario, name, other) or 0)} {other}" for other in others
+    )
 
 
 def write(results: Results, command: str) -> None:
@@ -99,8 +178,14 @@ def write(results: Results, command: str) -> None:
 
 # --- the plot ---
 
-WIDTH, LABEL, BAR = 760, 190, 16
-COLOURS = {"order-food": "#2a78d6", STOCK: "#8a6d1d", FASTAPI: "#b4488f"}
+WIDTH, LABEL, BAR = 840, 270, 16
+COLOURS = {
+    "order-food": "#2a78d6",
+    RESPONDER: "#6b7280",
+    STOCK: "#8a6d1d",
+    GO: "#12866b",
+    FASTAPI: "#b4488f",
+}
 STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#333}.head{font-weight:600}"
     "@media(prefers-color-scheme:dark){text{fill:#ddd}}"

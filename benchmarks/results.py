@@ -1,4 +1,4 @@
-"""What the rounds have shown, and what that says about the goals."""
+"""What the rounds have shown."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from benchmarks.costs import Costs
+from benchmarks.disturbances import Disturbance
 from benchmarks.extras import Beside, Start, median_p99
 from benchmarks.load import Load
 from benchmarks.measure import Sample
-from benchmarks.services import BARE, FASTAPI, STOCK
 
 MEMORY, SQLITE, POSTGRES = (f"order-food, {name}" for name in ("memory", "sqlite", "postgres"))
 
@@ -25,6 +26,12 @@ class Results:
     saturated: dict[str, Beside] = field(default_factory=dict)
     """The same without pauses."""
     loads: dict[str, Beside] = field(default_factory=dict)
+    costs: Costs = field(default_factory=Costs)
+    disturbances: list[Disturbance] = field(default_factory=list)
+    programs: list[str] = field(default_factory=list)
+    """The interpreter, and the versions of what else was measured."""
+    left_out: list[str] = field(default_factory=list)
+    """What this machine cannot run, and why."""
 
     def add(self, scenario: str, service: str, sample: Sample) -> None:
         self.samples.setdefault((scenario, service), []).append(sample)
@@ -60,7 +67,7 @@ class Results:
 
     def cpu_ratio(self, scenario: str, service: str, other: str) -> float | None:
         """How many times the other one's processor time a request takes, database included."""
-        return self._ratio(scenario, other, service, whole_cpu)
+        return self._ratio(scenario, other, service, lambda sample: sample.whole_us)
 
     def peak(self, service: str) -> float:
         """The most megabytes in any scenario."""
@@ -71,123 +78,6 @@ class Results:
             for sample in samples
         ]
         return max(peaks, default=0) / 2**20
-
-
-def whole_cpu(sample: Sample) -> float:
-    return sample.service_us + (sample.database_us or 0.0)
-
-
-@dataclass(frozen=True)
-class Goal:
-    """One line of the issue's table, and what was measured."""
-
-    what: str
-    wanted: str
-    measured: str
-    met: bool
-
-
-def goals(results: Results) -> list[Goal]:
-    return [goal for maker in GOALS if (goal := maker(results)) is not None]
-
-
-def _faster(
-    results: Results, what: str, times: float, scenario: str, service: str, other: str
-) -> Goal | None:
-    ratio = results.speedup(scenario, service, other)
-    if ratio is None:
-        return None
-    cpu = results.cpu_ratio(scenario, service, other)
-    measured = f"{ratio:.1f} × (processor time: {cpu:.1f} ×)"
-    bare = results.speedup(scenario, service, BARE) if other == FASTAPI else None
-    if bare is not None:
-        measured += f"; {bare:.1f} × the bare one"
-    return Goal(what, f"{times:g} ×", measured, ratio >= times)
-
-
-def _list_stock(results: Results) -> Goal | None:
-    what = "list, against stock Tornado"
-    return _faster(results, what, 4, "list", POSTGRES, STOCK)
-
-
-def _list_fastapi(results: Results) -> Goal | None:
-    return _faster(results, "list, against FastAPI", 20, "list", POSTGRES, FASTAPI)
-
-
-def _orders_postgres(results: Results) -> Goal | None:
-    what = "durable orders on Postgres, against FastAPI"
-    return _faster(results, what, 15, "new", POSTGRES, FASTAPI)
-
-
-def _orders_p99(results: Results) -> Goal | None:
-    ratio = results.p99_ratio("new", POSTGRES, FASTAPI)
-    if ratio is None:
-        return None
-    return Goal("their p99, against FastAPI's", "below 1 ×", f"{ratio:.2f} ×", ratio < 1)
-
-
-def _orders_sqlite(results: Results) -> Goal | None:
-    what = "durable orders on SQLite, against FastAPI"
-    return _faster(results, what, 10, "new", SQLITE, FASTAPI)
-
-
-def _reads_beside_orders(results: Results) -> Goal | None:
-    if POSTGRES not in results.busy:
-        return None
-    busy, full = results.busy, results.saturated
-    ratio = max(beside.p99_ratio for beside in busy.values())
-    measured = "; ".join(
-        f"{name}: {busy[name].p99_ratio:.1f} × ({full[name].p99_ratio:.1f} × at the limit)"
-        for name in busy
-    )
-    return Goal("read p99 while orders commit", "at most 2 ×", measured, ratio <= 2)
-
-
-def _memory(results: Results) -> Goal | None:
-    ours, theirs = results.peak(POSTGRES), results.peak(FASTAPI)
-    if not ours or not theirs:
-        return None
-    measured = f"{ours:.0f} MB of {theirs:.0f} MB ({ours / theirs:.2f} ×)"
-    return Goal("memory under load, against FastAPI's", "at most 1 ×", measured, ours <= theirs)
-
-
-def _loads(results: Results) -> Goal | None:
-    if not results.loads:
-        return None
-    measured = "; ".join(
-        f"{name}: {one.failed} failed, p99 {one.p99_ratio:.1f} × over {one.count} loads"
-        f" ({one.control_ratio or 0:.1f} × with loads elsewhere)"
-        for name, one in results.loads.items()
-    )
-    met = all(one.failed == 0 and one.p99_ratio <= 2 for one in results.loads.values())
-    return Goal("a load while serving", "no failed request, p99 at most 2 ×", measured, met)
-
-
-def _start(results: Results) -> Goal | None:
-    if not results.starts:
-        return None
-    elapsed = {
-        name: statistics.median(start.elapsed for start in starts)
-        for name, starts in results.starts.items()
-    }
-    cpu = max(statistics.median(one.cpu for one in starts) for starts in results.starts.values())
-    measured = "; ".join(f"{name}: {seconds:.2f} s" for name, seconds in elapsed.items())
-    measured += f"; at most {cpu:.2f} s of the processor"
-    what = "start until it answers"
-    return Goal(what, "at most 1 s", measured, max(elapsed.values()) <= 1)
-
-
-GOALS: tuple[Callable[[Results], Goal | None], ...] = (
-    _list_stock,
-    _list_fastapi,
-    _orders_postgres,
-    _orders_p99,
-    _orders_sqlite,
-    _reads_beside_orders,
-    _memory,
-    _loads,
-    _start,
-)
 
 
 def beside_rows(results: Results) -> list[tuple[str, ...]]:

@@ -15,21 +15,25 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import asyncpg
 
+from benchmarks.interpreters import Interpreter
 from benchmarks.load import SCENARIOS, Target
-from benchmarks.tracing import collector
+from benchmarks.menu import FIXTURES
+from benchmarks.tracing import Collector, collector
 from rig.postgres import NamedServer, StartedServer, free_port, open_server
 from rig.processes import ROOT, environment, prepare
 
 START_SECONDS = 30.0
 BACKENDS = ("memory", "sqlite", "postgres")
 STOCK = "stock Tornado"
+RESPONDER = "bare responder"
+GO = "Go"
 FASTAPI = "FastAPI"
 BARE = "FastAPI, bare"
 SAMPLED = 0.01
@@ -55,7 +59,9 @@ class Stage:
     """The folder, the database server and the collector that all share."""
 
     folder: Path
-    jaeger: str
+    collector: Collector
+    python: str = sys.executable
+    """The interpreter of the services that are written in Python."""
     postgres: NamedServer | None = None
     exits: ExitStack = field(default_factory=ExitStack)
 
@@ -73,7 +79,7 @@ class Stage:
     def observed(self, **settings: object) -> dict[str, str]:
         """The environment of a service, with tracing on."""
         return environment(
-            JAEGER_ENDPOINT=self.jaeger,
+            JAEGER_ENDPOINT=self.collector.thrift,
             OTEL_TRACES_SAMPLER="parentbased_traceidratio",
             OTEL_TRACES_SAMPLER_ARG=SAMPLED,
             **settings,
@@ -136,13 +142,13 @@ def query(url: str, statement: str) -> Any:
     return asyncio.run(fetch())
 
 
-# --- the five services ---
+# --- the services ---
 
 
 @contextmanager
-def open_stage(folder: Path, *, postgres: bool) -> Iterator[Stage]:
+def open_stage(folder: Path, *, postgres: bool, python: str = sys.executable) -> Iterator[Stage]:
     with ExitStack() as exits:
-        stage = Stage(folder, exits.enter_context(collector(folder)), exits=exits)
+        stage = Stage(folder, exits.enter_context(collector(folder)), python, exits=exits)
         if postgres:
             stage.postgres = open_server()
             exits.callback(stage.postgres.close)
@@ -156,10 +162,21 @@ def start_order_food(stage: Stage, backend: str) -> Service:
     return order_food_on(stage, f"order-food, {backend}", url)
 
 
-def order_food_on(stage: Stage, name: str, url: str, **settings: object) -> Service:
+def start_order_food_by(stage: Stage, backend: str, python: Interpreter) -> Service:
+    """The same by another interpreter, where the two differ most: the menu and new orders."""
+    url = storage_url(stage, backend, "by-another")
+    prepare(url)
+    name = f"order-food, {backend}, {python}"
+    service = order_food_on(stage, name, url, python.program)
+    return replace(service, scenarios=("list", "new"))
+
+
+def order_food_on(
+    stage: Stage, name: str, url: str, python: str | None = None, **settings: object
+) -> Service:
     port = free_port()
     env = stage.observed(STORAGE_URL=url, PORT=port, **settings)
-    pid = stage.start(name, order_food(), env, port)
+    pid = stage.start(name, order_food(python or stage.python), env, port)
     target = Target(name, port, stage.folder / f"target-{port}")
     target.learn()
     target.seed_keys()
@@ -167,15 +184,16 @@ def order_food_on(stage: Stage, name: str, url: str, **settings: object) -> Serv
     return Service(name, pid, target, SCENARIOS, counter(url, port), database, url)
 
 
-def order_food() -> list[str]:
-    return [sys.executable, "-m", "orderfood"]
+def order_food(python: str) -> list[str]:
+    return [python, "-m", "orderfood"]
 
 
-def storage_url(stage: Stage, backend: str) -> str:
+def storage_url(stage: Stage, backend: str, name: str = "orders") -> str:
+    """Of a new database; the name is a file's."""
     if backend == "memory":
         return "memory://"
     if backend == "sqlite":
-        return f"sqlite:///{stage.folder}/orders.db"
+        return f"sqlite:///{stage.folder}/{name}.db"
     assert stage.postgres is not None
     return stage.postgres.create_database()
 
@@ -205,12 +223,37 @@ def count_in_metrics(port: int) -> int:
 
 
 def start_stock(stage: Stage) -> Service:
+    return start_menu_only(stage, STOCK, "benchmarks.stock_tornado")
+
+
+def start_responder(stage: Stage) -> Service:
+    return start_menu_only(stage, RESPONDER, "benchmarks.bare_responder")
+
+
+def start_menu_only(stage: Stage, name: str, module: str) -> Service:
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.stock_tornado", "--port", str(port)]
-    pid = stage.start(STOCK, command, environment(), port)
-    target = Target(STOCK, port, stage.folder / "target-stock")
+    command = [stage.python, "-m", module, "--port", str(port)]
+    pid = stage.start(name, command, environment(), port)
+    target = Target(name, port, stage.folder / f"target-{port}")
     target.learn(menu_only=True)
-    return Service(STOCK, pid, target, ("list",))
+    return Service(name, pid, target, ("list",))
+
+
+def start_go(stage: Stage, program: Path) -> Service:
+    """On both cores, as Go does by itself."""
+    assert stage.postgres is not None
+    url = stage.postgres.create_database()
+    port = free_port()
+    otlp = stage.collector.otlp
+    env = stage.observed(
+        DATABASE_URL=url, FIXTURES_DIR=FIXTURES, OTEL_EXPORTER_OTLP_ENDPOINT=otlp,
+        OTEL_SERVICE_NAME="go-service",
+    )  # fmt: skip
+    pid = stage.start(GO, [str(program), "-port", str(port)], env, port)
+    target = Target(GO, port, stage.folder / f"target-{port}")
+    target.learn()
+    target.seed_keys()
+    return Service(GO, pid, target, SCENARIOS, counter(url, port), stage.postgres_pid, url)
 
 
 def start_fastapi(stage: Stage, *, observed: bool) -> Service:
@@ -219,7 +262,9 @@ def start_fastapi(stage: Stage, *, observed: bool) -> Service:
     url = stage.postgres.create_database()
     port = free_port()
     name = FASTAPI if observed else BARE
-    pid = stage.start(name, uvicorn(port), fastapi_environment(stage, url, observed), port)
+    pid = stage.start(
+        name, uvicorn(stage.python, port), fastapi_environment(stage, url, observed), port
+    )
     target = Target(name, port, stage.folder / f"target-fastapi-{observed}")
     target.learn()
     target.seed_keys()
@@ -227,9 +272,9 @@ def start_fastapi(stage: Stage, *, observed: bool) -> Service:
     return Service(name, pid, target, scenarios, counter(url, port), stage.postgres_pid, url)
 
 
-def uvicorn(port: int) -> list[str]:
+def uvicorn(python: str, port: int) -> list[str]:
     arguments = ["--port", str(port), "--loop", "uvloop", "--http", "httptools"]
-    return [sys.executable, "-m", "uvicorn", "benchmarks.fastapi_service.app:app", *arguments]
+    return [python, "-m", "uvicorn", "benchmarks.fastapi_service.app:app", *arguments]
 
 
 def fastapi_environment(stage: Stage, url: str, observed: bool) -> dict[str, str]:

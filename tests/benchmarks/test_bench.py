@@ -38,11 +38,14 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @needs_wrk
 def test_a_short_run_prints_its_table() -> None:
-    options = ("--seconds", "0.3", "--rounds", "1", "--no-extras")
-    done = bench(*options, "--only", "list", "304", "mix", "--services", "memory")
+    options = ("--seconds", "0.3", "--rounds", "1", "--extras", "alone")
+    done = bench(*options, "--only", "list", "--services", "sqlite", "responder")
     assert done.returncode == 0, done.stderr
     assert "**the menu**" in done.stdout
-    assert done.stdout.count("| order-food, memory |") == 3
+    assert done.stdout.count("| order-food, sqlite |") == 2
+    assert done.stdout.count("| bare responder |") == 1
+    assert "| the bare driver on the same database |" in done.stdout
+    assert "| one order at a time, p50, order-food, sqlite" in done.stdout
 
 
 class FakeHandler(BaseHTTPRequestHandler):
@@ -242,7 +245,7 @@ class Recorded:
         self.loads = {True: judged, False: timed}
         self.runs: list[tuple[float, bool]] = []
 
-    def run(self, scenario: str, seconds: float, *, judge: bool = True) -> Load:
+    def run(self, scenario: str, seconds: float, connections: int, *, judge: bool = True) -> Load:
         self.runs.append((seconds, judge))
         return self.loads[judge]
 
