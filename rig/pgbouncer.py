@@ -1,5 +1,5 @@
 """A real PgBouncer in transaction mode before a test server: what a session remembers is gone after
-each transaction, and three server connections are shared by everybody."""
+each transaction, and a few server connections are shared by everybody."""
 
 from __future__ import annotations
 
@@ -23,21 +23,26 @@ unix_socket_dir =
 auth_type = scram-sha-256
 auth_file = {folder}/users
 pool_mode = transaction
-default_pool_size = 3
+default_pool_size = {pool_size}
 max_client_conn = 500
 logfile = {folder}/log
 """
 
 
 @contextmanager
-def pgbouncer_before(url: str) -> Iterator[int]:
-    """The port of a PgBouncer before the server that ``url`` names."""
+def pgbouncer_before(url: str, pool_size: int = 3) -> Iterator[int]:
+    """The port of a PgBouncer before the server that ``url`` names, with so many connections to a
+    database."""
     parts, user = urlsplit(url), unprivileged_user()
     folder, port = Path(tempfile.mkdtemp(prefix="orderfood-pgbouncer-")), free_port()
     (folder / "users").write_text(f'"{parts.username}" "{unquote(parts.password or "")}"\n')
     (folder / "pgbouncer.ini").write_text(
         CONFIGURATION.format(
-            host=parts.hostname, server_port=parts.port or 5432, port=port, folder=folder
+            host=parts.hostname,
+            server_port=parts.port or 5432,
+            port=port,
+            folder=folder,
+            pool_size=pool_size,
         )
     )
     if user:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from storage.order_rules import is_archived_in
-from storage.postgres.connections import Connection, Connections, transaction
+from storage.postgres.connect import Connection
+from storage.postgres.connections import Connections, transaction
 from storage.records import ENDED_STATUSES, ArchivedOrder, Cursor
 from storage.rows import JOINED_EVENT_COLUMNS, read_archived
 

@@ -17,7 +17,8 @@ from storage.catalogue_load import (
     compare,
     losses,
 )
-from storage.postgres.connections import READ_ONLY_VALUE, Connection, Connections, transaction
+from storage.postgres.connect import Connection
+from storage.postgres.connections import READ_ONLY_VALUE, Connections, transaction
 from storage.postgres.notices import CHANNEL
 from storage.records import (
     ApiKey,
@@ -88,6 +89,10 @@ async def get_versions(connections: Connections) -> Versions:
 
 async def read_catalogue(connections: Connections, named: bool) -> VersionedCatalogue:
     """The catalogue as one consistent view; unless ``named`` without the coupons of a name."""
+    return await connections.retry_transaction(lambda: _read_catalogue(connections, named))
+
+
+async def _read_catalogue(connections: Connections, named: bool) -> VersionedCatalogue:
     async with (
         connections.acquired() as connection,
         transaction(connection, "repeatable_read", readonly=True),

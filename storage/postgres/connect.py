@@ -11,8 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from storage.errors import InvalidStorageURL
 from storage.postgres.url import Target, read_url
@@ -32,6 +34,21 @@ CREDENTIALS_REFUSED = asyncpg.InvalidAuthorizationSpecificationError
 
 if TYPE_CHECKING:
     RawConnection = asyncpg.Connection[asyncpg.Record]
+    Connection = PoolConnectionProxy[asyncpg.Record]
+else:  # they take a parameter in their stubs alone
+    RawConnection, Connection = asyncpg.Connection, PoolConnectionProxy
+
+CACHED_STATEMENTS = 100 if hasattr(RawConnection, "_get_unique_id") else 0
+"""How many statements a connection keeps prepared; none with a driver that names them otherwise."""
+
+
+class NamingConnection(RawConnection):
+    """A connection whose statements have names that no other connection has ever used. Behind a
+    transaction pooler connections share sessions, and the driver counts: there a statement that
+    another program has prepared under the same name would be run in place of ours."""
+
+    def _get_unique_id(self, prefix: str) -> str:
+        return f"orderfood_{prefix}_{uuid4().hex}"
 
 
 class Connector:
@@ -42,11 +59,17 @@ class Connector:
         self._url, self._url_file = url, url_file
         self._target = read_url(url)
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether the URL says that a pooler stands before the server."""
+        return self._target.is_pooled
+
     async def connect(self, _: object = None, **options: Any) -> RawConnection:
-        """A new connection; a pool passes a URL, which it has not. Of several hosts each has its
-        share of the time, so that one that is only silent does not keep us from the others; where
-        one alone can be meant, the next does not wait for that. Raises what the driver raises, and
-        SecretUnusable for a file that is of no use."""
+        """A new connection, which keeps no statement prepared unless the options say so; a pool
+        passes a URL, which it has not. Of several hosts each has its share of the time, so that one
+        that is only silent does not keep us from the others; where one alone can be meant, the next
+        does not wait for that. Raises what the driver raises, and SecretUnusable for a file that is
+        of no use."""
         self._read_url_file()
         target, seconds = self._target, self._seconds
         attempts: list[dict[str, Any]] = [{"host": h, "port": p} for h, p in target.hosts] or [{}]
@@ -91,10 +114,9 @@ class Connector:
             return await asyncpg.connect(
                 self._target.url,
                 **where,
-                statement_cache_size=0,
                 command_timeout=COMMAND_SECONDS,
                 timeout=seconds,
-                **options,
+                **{"statement_cache_size": 0, **options},
             )
 
     def _read_password(self, where: dict[str, Any]) -> str:

@@ -1,30 +1,44 @@
 """The connections to one Postgres, out of a pool that also works behind a transaction pooler.
 
-Behind PgBouncer two transactions of one connection may run in two sessions. So nothing here
-outlives a transaction: no named statement, no session lock, no SET.
+Behind PgBouncer two transactions of one connection may run in two sessions. So nothing here that
+outlives a transaction is relied on: no session lock, no SET. Statements are kept prepared until one
+is not found again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
 from storage.errors import StorageUnavailable
-from storage.postgres.connect import CONNECT_SECONDS, Connector
-from storage.postgres.errors import ConnectionSpent, Hopeless, ReadOnly, Undone, driver_errors
+from storage.postgres.connect import (
+    CACHED_STATEMENTS,
+    CONNECT_SECONDS,
+    Connection,
+    Connector,
+    NamingConnection,
+    RawConnection,
+)
+from storage.postgres.errors import (
+    ConnectionSpent,
+    Hopeless,
+    ReadOnly,
+    StatementLost,
+    StatementOutdated,
+    Undone,
+    driver_errors,
+)
+from storage.postgres.kept import Kept
 from storage.postgres.notices import Listener
 
-if TYPE_CHECKING:
-    Connection = PoolConnectionProxy[asyncpg.Record]
-else:
-    Connection = PoolConnectionProxy  # which takes a parameter in its stubs alone
+logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -86,8 +100,11 @@ class Connections:
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._retry_until: float | None = None
         self._states_isolation = False
+        self._cached_statements = 0 if self._connector.is_pooled else CACHED_STATEMENTS
         self._tasks: set[asyncio.Task[None]] = set()
         self._followed_at = float("-inf")
+        self._kept = Kept(self._give_back)
+        self._expired = 0
         self.listener = Listener(self._connector)
 
     @property
@@ -98,7 +115,7 @@ class Connections:
     async def open(self) -> None:
         """Opens the pool; retries while the server is just starting. Raises StorageUnavailable."""
         self._retry_until = asyncio.get_running_loop().time() + self._wait_seconds
-        self._pool = await self.retry_while_starting(self._new_pool, StorageUnavailable)
+        await self.retry_while_starting(self._open_pool, StorageUnavailable)
 
     def stop_retrying(self) -> None:
         """Ends the time of retries: the storage has answered for the first time."""
@@ -121,8 +138,8 @@ class Connections:
             await asyncio.sleep(pause)
             pause = min(1.0, pause * 2)
 
-    async def _new_pool(self) -> asyncpg.Pool[asyncpg.Record]:
-        connect: Any = self._connector.connect  # its type is not asyncpg's, which is overloaded
+    async def _open_pool(self) -> None:
+        connect: Any = self._connect  # its type is not asyncpg's, which is overloaded
         pool: asyncpg.Pool[asyncpg.Record] = asyncpg.create_pool(
             min_size=0,
             max_size=self._pool_size,
@@ -130,24 +147,30 @@ class Connections:
             reset=_leave_as_it_is,
         )
         with driver_errors():
-            await pool
-            try:
-                await self._note_settings(pool)
-            except BaseException:
-                pool.terminate()
-                raise
-        return pool
+            self._pool = await pool
+        try:
+            await self._note_settings()
+        except BaseException:
+            self._pool = None
+            pool.terminate()
+            raise
 
-    async def _note_settings(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    async def _connect(self, *_: object, **options: Any) -> RawConnection:
+        options["statement_cache_size"] = self._cached_statements
+        options["connection_class"] = NamingConnection
+        return await self._connector.connect(**options)
+
+    async def _note_settings(self) -> None:
         """A database or a role may have another isolation level by default: one that would refuse
         orders for what others store at the same time. Then each transaction states its own, which
         costs two round trips; without, it costs none."""
-        default = await pool.fetchval("SELECT current_setting('default_transaction_isolation')")
-        self._states_isolation = default != "read committed"
+        rows = await self.fetch("SELECT current_setting('default_transaction_isolation')")
+        self._states_isolation = rows[0][0] != "read committed"
 
     async def close(self) -> None:
         """Closes every connection; a second call does nothing."""
         await self.listener.close()
+        self._kept.empty()
         pool, self._pool = self._pool, None
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=RELEASE_SECONDS)
@@ -162,11 +185,13 @@ class Connections:
     def count(self) -> tuple[int, int]:
         """How many connections are in use, and how many there may be."""
         pool = self._pool
-        return (pool.get_size() - pool.get_idle_size() if pool else 0, self._pool_size)
+        in_use = pool.get_size() - pool.get_idle_size() - self._kept.count if pool else 0
+        return (in_use, self._pool_size)
 
     @asynccontextmanager
-    async def acquired(self) -> AsyncIterator[Connection]:
-        """A connection out of the pool; the driver's errors in the block come out translated.
+    async def acquired(self, *, keep: bool = False) -> AsyncIterator[Connection]:
+        """A connection out of the pool; the driver's errors in the block come out translated. With
+        ``keep`` it is one that is kept beside the pool for a while, where the pool has another.
 
         A connection whose statement was cancelled is returned in the background: when the server
         has ended the statement, or else it is closed. An error by which the server goes, is gone
@@ -175,9 +200,12 @@ class Connections:
         pool = self._pool
         if pool is None:
             raise StorageUnavailable("the storage is closed")
+        keep = keep and self._pool_size > 1
+        expired = self._expired
         try:
             with driver_errors():
-                connection = await pool.acquire(timeout=CONNECT_SECONDS)
+                connection = self._kept.take() if keep else None
+                connection = connection or await pool.acquire(timeout=CONNECT_SECONDS)
                 try:
                     yield connection
                 except GIVEN_UP:
@@ -186,17 +214,43 @@ class Connections:
                 except BaseException:
                     await pool.release(connection)
                     raise
-                await pool.release(connection)
+                if keep and expired == self._expired and pool is self._pool:
+                    self._kept.put(connection)
+                else:
+                    await pool.release(connection)
         except ConnectionSpent:
-            await pool.expire_connections()
+            await self._expire(pool)
             raise
         except ReadOnly:
             self.look_elsewhere()
             raise
+        except StatementLost:
+            await self._keep_no_statement()
+            raise
+
+    async def _keep_no_statement(self) -> None:
+        """Replaces the connections by some that keep no statement prepared, for good."""
+        if self._cached_statements and self._pool is not None:
+            self._cached_statements = 0
+            await self._expire(self._pool)
+            logger.warning(
+                "prepared statements do not last: there is a transaction pooler before Postgres;"
+                " from now on none is kept, as with pgbouncer=true in the storage's URL"
+            )
 
     async def _let_go(self, pool: asyncpg.Pool[asyncpg.Record], connection: Connection) -> None:
-        await pool.expire_connections()  # so that this one is closed rather than rolled back
+        await self._expire(pool)  # so that this one is closed rather than rolled back
         self._beside(_release(pool, connection))
+
+    async def _expire(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        """Has each connection be closed once it is in nobody's use."""
+        self._expired += 1
+        await pool.expire_connections()
+        self._kept.empty()
+
+    def _give_back(self, connection: Connection) -> None:
+        if self._pool is not None:
+            self._beside(_release(self._pool, connection))
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs a task in the background; close awaits it."""
@@ -223,14 +277,14 @@ class Connections:
                 finally:
                     connection.terminate()
             if not read_only:
-                await pool.expire_connections()
+                await self._expire(pool)
                 await self.listener.close()
 
     @asynccontextmanager
-    async def for_statement(self) -> AsyncIterator[Connection]:
+    async def for_statement(self, *, keep: bool = False) -> AsyncIterator[Connection]:
         """As acquired, for statements that each are a transaction; in one of its own where the
         database's default for such would be another isolation level than read committed."""
-        async with self.acquired() as connection:
+        async with self.acquired(keep=keep) as connection:
             if not self._states_isolation:
                 yield connection
                 return
@@ -248,14 +302,17 @@ class Connections:
 
     async def retry_transaction(self, step: Callable[[], Awaitable[Result]]) -> Result:
         """The result of ``step``, one transaction, which is retried up to five times with backoff
-        and jitter when the server rolled it back for another one (deadlock, serialization). After a
-        serialization failure transactions state their isolation level."""
+        and jitter when the server rolled it back for another one (deadlock, serialization), or had
+        not begun it for want of a statement. After a serialization failure transactions state their
+        isolation level."""
         for pause in (0.0, 0.01, 0.05, 0.1, 0.2):
             try:
                 return await step()
             except Undone as error:
                 if isinstance(error.__cause__, asyncpg.SerializationError):
                     self._states_isolation = True
+                elif isinstance(error, StatementOutdated) and pause:
+                    await self._keep_no_statement()
             await asyncio.sleep(pause * random.random())  # noqa: S311
         return await step()
 
@@ -267,6 +324,8 @@ class Connections:
             self.acquired() as connection,
             transaction(connection, "read_committed"),
         ):
+            # within a transaction what is prepared stays there, also behind a transaction pooler
+            await connection.reload_schema_state()
             await _set_timeouts(connection, seconds)
             await connection.fetch("SELECT pg_advisory_xact_lock($1)", lock, timeout=seconds)
             yield connection

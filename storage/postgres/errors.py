@@ -57,6 +57,15 @@ class Undone(StorageUnavailable):
     same again is likely to succeed."""
 
 
+class StatementLost(Undone):
+    """A statement that was prepared is not there, or another is in its place: connections share
+    sessions, by a transaction pooler. It has not begun."""
+
+
+class StatementOutdated(Undone):
+    """The schema has changed since a statement was prepared, which has not begun."""
+
+
 class ConnectionSpent(Interrupted):
     """The connection leads to a server that goes, or is gone: the others of the pool do, too."""
 
@@ -128,6 +137,12 @@ def _of_server(error: asyncpg.PostgresError) -> StorageError:
             | asyncpg.UndefinedFunctionError()
         ):
             return SchemaOutdated(_GONE)
+        case asyncpg.InvalidSQLStatementNameError() | asyncpg.DuplicatePreparedStatementError():
+            return StatementLost(message)
+        case asyncpg.ProtocolViolationError() if "prepared statement" in message:
+            return StatementLost(message)  # PgBouncer, where it keeps track of them itself
+        case asyncpg.InvalidCachedStatementError():
+            return StatementOutdated(message)
         case asyncpg.UniqueViolationError() if error.table_name == "orders":
             return OrderExists("an order of that id is stored already")
         case asyncpg.ReadOnlySQLTransactionError():

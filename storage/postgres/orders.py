@@ -16,7 +16,8 @@ from storage.order_rules import (
     numbered,
     used_up,
 )
-from storage.postgres.connections import CONFIRMED, Connection, Connections
+from storage.postgres.connect import Connection
+from storage.postgres.connections import CONFIRMED, Connections
 from storage.records import Cursor, IdempotencyKey, Order
 from storage.rows import JOINED_COLUMNS, read_orders, write_lines
 
@@ -81,7 +82,7 @@ async def add_orders(
 async def _add_orders(
     connections: Connections, batch: list[NewOrder]
 ) -> Sequence[Order | StorageError]:
-    async with connections.for_statement() as connection:
+    async with connections.for_statement(keep=True) as connection:
         rows = await connection.fetch(ADD_ORDERS, *_arguments(batch))
         replayed = [first for outcome, first, _ in rows if outcome == "replayed"]
         firsts = await _orders_by_id(connection, replayed) if replayed else {}

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager, suppress
 import asyncpg
 
 from storage.errors import MigrationChanged, MigrationFailed, MigrationTimeout, StorageError
-from storage.postgres.connections import Connection, Connections
+from storage.postgres.connect import Connection
+from storage.postgres.connections import Connections
 from storage.postgres.errors import ConnectionSpent, Interrupted, TimedOut, statement_errors
 from storage.records import AppliedMigration, Migration
 
@@ -42,7 +43,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 8.0
 async def list_migrations(connections: Connections) -> list[AppliedMigration]:
     """What was applied, in order."""
     listed = await connections.retry_while_starting(
-        lambda: _list_migrations(connections), Interrupted
+        lambda: connections.retry_transaction(lambda: _list_migrations(connections)), Interrupted
     )
     connections.stop_retrying()
     return listed

@@ -77,6 +77,7 @@ HONOURED: dict[str, Check] = {
     "connect_timeout": whole_number,
     "fallback_application_name": anything,
     "passfile": anything,
+    "pgbouncer": one_of("true", "false"),
     "requiressl": SWITCH,
     "ssl": one_of("true"),
 }
@@ -99,7 +100,6 @@ IGNORED: dict[str, Check] = {
     "load_balance_hosts": one_of("disable", "random"),
     "max_protocol_version": one_of("3.0", "3.2", "latest"),
     "min_protocol_version": only(one_of("3.0"), "the driver speaks 3.0"),
-    "pgbouncer": one_of("true", "false"),
     "replication": only(
         one_of("false", "off", "no", "0"), "a connection for replication takes no orders"
     ),
@@ -136,6 +136,8 @@ class Target:
     """Read anew for each connection; None when the URL has a password."""
     system_certificates: bool = False
     """Whether the server's certificate is held against those that the system trusts."""
+    is_pooled: bool = False
+    """Whether a pooler stands before the server, so that no statement is kept prepared."""
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -205,6 +207,7 @@ def _target_of(url: str) -> Target:
         connect_seconds=seconds if seconds > 0 else None,
         passfile=None if has_password else given.get("passfile"),
         system_certificates=system,
+        is_pooled=given.get("pgbouncer") == "true",
         options=passed,
     )
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from storage import SCHEMA_VERSION
 from tests.api.client import KEY, Client, connect
 from tests.versions import EXPAND, add_migration, copy_tree
 
+CLIENTS = 64
 BASKET = {"items": [{"productId": "1", "quantity": 2}], "couponCode": "SAVE10"}
 
 
@@ -76,7 +78,7 @@ def test_old_and_new_code_serve_side_by_side_on_one_schema(
 def pooled_url(postgres_server: NamedServer, postgres_url: str) -> Iterator[str]:
     if shutil.which("pgbouncer") is None:
         pytest.skip("pgbouncer is not on PATH")
-    with pgbouncer_before(postgres_server.url) as port:
+    with pgbouncer_before(postgres_server.url, pool_size=2) as port:
         yield through(port, postgres_url)
 
 
@@ -103,6 +105,31 @@ def test_two_servers_behind_pgbouncer_see_each_load(pooled_url: str, menu: Path)
         assert done.returncode == 0, done.stderr
         for client in (one, other):
             wait_for_price(client, 13.49)
+
+
+def test_no_order_fails_or_is_doubled_when_pgbouncer_shows_itself(pooled_url: str) -> None:
+    """Two servers keep statements prepared in two sessions until one is not found again."""
+    prepare(pooled_url)
+    with serving(pooled_url) as first, serving(pooled_url) as second, connect(first.url) as client:
+        samples = len(all_orders(client))
+
+        def place_twice(number: int) -> str:
+            key = {"Idempotency-Key": f"client-{number}"}
+            with connect(first.url) as one, connect(second.url) as other:
+                pair = (one, other) if number % 2 else (other, one)
+                placed, again = (each.order(BASKET, **key) for each in pair)
+            assert placed.status == again.status == 200, placed.body + again.body
+            assert placed.body == again.body
+            return str(placed.json["id"])
+
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            placed = list(pool.map(place_twice, range(CLIENTS)))
+        stored = [order["id"] for order in all_orders(client)]
+        assert set(placed) <= set(stored)
+        assert len(stored) == samples + CLIENTS
+        for server in (first, second):
+            said = [line for line in server.lines if "do not last" in line["message"]]
+            assert [line["level"] for line in said] == ["warning"]
 
 
 # --- backup and restore ---
