@@ -91,17 +91,15 @@ class _RemoteParentSampler(Sampler):
 
 
 class DrawnIds(RandomIdGenerator):
-    """An id generator that reuses the trace id which the sampling decision was made with: samplers
+    """An id generator that uses the trace id which the sampling decision was made with: samplers
     decide alike for equal ids, so the decision is made once."""
 
     def __init__(self) -> None:
         self._drawn: ContextVar[int | None] = ContextVar("drawn", default=None)
 
-    def draw(self) -> int:
-        """An id for the next trace of this context."""
-        drawn = super().generate_trace_id()
-        self._drawn.set(drawn)
-        return drawn
+    def use(self, trace_id: int) -> None:
+        """Has the next trace of this context have this id."""
+        self._drawn.set(trace_id)
 
     def generate_trace_id(self) -> int:
         drawn = self._drawn.get()
@@ -170,8 +168,9 @@ class _Overheard(logging.Filter):
 
 def _overhear(exporter: SpanExporter) -> list[str]:
     messages: list[str] = []
-    module = type(exporter).__module__
-    for name in (module, f"{module}.send"):
+    modules = [base.__module__ for base in type(exporter).__mro__]
+    spoken = [name for name in modules if name.startswith("opentelemetry.exporter.")]
+    for name in {*spoken, *(f"{module}.send" for module in spoken)}:
         speaker = logging.getLogger(name)
         speaker.setLevel(logging.ERROR)
         speaker.addFilter(_Overheard(messages))
@@ -188,9 +187,9 @@ def _exporter(settings: Settings) -> tuple[SpanExporter, str]:
         warnings.filterwarnings(
             "ignore", r"Call to deprecated method __init__\. \(Since v1\.35", DeprecationWarning
         )
-        from opentelemetry.exporter.jaeger.thrift import JaegerExporter
+        from orderfood.observe.jaeger import BatchExporter
 
-        exporter = JaegerExporter(collector_endpoint=settings.jaeger_endpoint)
+        exporter = BatchExporter(collector_endpoint=settings.jaeger_endpoint)
     return exporter, mask_url(settings.jaeger_endpoint)
 
 

@@ -129,7 +129,8 @@ def provided_context() -> dict[str, str]:
     """The fields of all providers in the current context."""
     context: dict[str, str] = {}
     for provider in _providers:
-        context.update(provider())
+        if provided := provider():
+            context.update(provided)
     return context
 
 

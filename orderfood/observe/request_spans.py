@@ -1,22 +1,21 @@
 """Server spans: one for each request that is sampled, by the public tracing API.
 
-The sampler is asked first, with the incoming trace context if there is one: a request that it does
-not want costs a drawn number. Attributes are those of OpenTelemetry's HTTP conventions
-(https://opentelemetry.io/docs/specs/semconv/http/http-spans/); a span is named by method and route.
+The sampler is asked first, with the incoming trace context if there is one: a request without one
+that it does not want costs a count (sampling.py). Attributes are those of OpenTelemetry's HTTP
+conventions (https://opentelemetry.io/docs/specs/semconv/http/http-spans/); a span is named by
+method and route.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib.metadata import entry_points
 
-from opentelemetry import context, trace
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import Getter, TextMapPropagator
-from opentelemetry.sdk.trace.sampling import Decision, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace import Span, SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.http import (
@@ -24,10 +23,12 @@ from opentelemetry.util.http import (
     OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE,
     get_custom_headers,
 )
+from opentelemetry.util.types import AttributeValue
 
 from orderfood.observe.addresses import is_trusted, parse_node
 from orderfood.observe.exporting import Tracing
-from orderfood.observe.tracing import NOT_SAMPLED, fail
+from orderfood.observe.sampling import NewTraces, samples
+from orderfood.observe.tracing import NOT_SAMPLED, enter, entered, fail
 from orderfood.settings import TRACE_CONTEXT, Settings
 from orderfood.shop.observer import RequestKind
 
@@ -54,13 +55,13 @@ class RequestTracer:
     """Decides for each request whether it is traced, before anything of it is handled."""
 
     def __init__(self, tracing: Tracing, settings: Settings) -> None:
-        self._ids = tracing.ids
         self._sampler = tracing.sampler
-        self._bound = _bound_of(self._sampler.get_description())
+        self._new_traces = NewTraces(tracing.sampler)
+        self._ids = tracing.ids
         self._tracer = trace.get_tracer("orderfood", tracer_provider=tracing.provider)
         self._trusted = settings.trusted_proxies
         self._propagator = _propagator(settings.propagators)
-        self._carriers = frozenset(name.lower() for name in self._propagator.fields)
+        self._carriers = sorted(name.lower() for name in self._propagator.fields)
         self._request_headers = _captured(
             REQUEST_HEADERS, OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST
         )
@@ -79,13 +80,18 @@ class RequestTracer:
         """The span of a request with these headers; None when it is not sampled. From here on until
         the next call it, or that there is none, is what everything else belongs to. ``peer`` is the
         address of the other end of the connection."""
-        parent = self._parent(headers)
-        wanted = self._wants_new() if parent is _ROOT else self._wants(parent, peer)
-        if parent is not _ROOT:
+        if (parent := self._parent(headers)) is _ROOT:
+            trace_id = self._new_traces.next_id()
+            if trace_id is None:
+                enter(NOT_SAMPLED)
+                return None
+            self._ids.use(trace_id)
+        else:
+            wanted = self._wants(parent, peer)
             parent = _with_flag(parent, wanted)
-        if not wanted:
-            _enter(NOT_SAMPLED if parent is _ROOT else parent)
-            return None
+            if not wanted:
+                enter(parent)
+                return None
         attributes = {
             "http.request.method": kind.method,
             "url.path": path,
@@ -98,27 +104,28 @@ class RequestTracer:
         name = f"{kind.method} {kind.route}"
         span = self._tracer.start_span(name, parent, SpanKind.SERVER, attributes)
         within = trace.set_span_in_context(span, parent)
-        _enter(within)
+        enter(within)
         return RequestSpan(span, within, self._response_headers)
 
     def skips(self) -> bool:
-        return not self._wants_new()
+        """Whether the next request, which carries no trace context, is not sampled. It is counted
+        then, and all that is left of ``begin``: what happens from here on belongs to no span. To be
+        called instead of ``begin``, which has to be called where this is False."""
+        traces = self._new_traces
+        if not traces.passed_over:
+            return False
+        traces.passed_over -= 1
+        enter(NOT_SAMPLED)
+        return True
 
     # --- the decision ---
-
-    def _wants_new(self) -> bool:
-        """The decision on a trace that begins here, with an id that is then the span's."""
-        trace_id = self._ids.draw()
-        if self._bound is not None:  # as the sampler does it, at a tenth of the cost
-            return trace_id & TraceIdRatioBased.TRACE_ID_LIMIT < self._bound
-        return _samples(self._sampler.should_sample(_ROOT, trace_id, ""))
 
     def _wants(self, parent: Context, peer: str) -> bool:
         """The decision on a trace that began elsewhere: as for a new one unless the flag comes from
         a proxy that is trusted. Samplers go by the trace's id, which the client has chosen, too."""
         if not self._trusts(peer):
-            return self._wants_new()
-        return _samples(self._sampler.should_sample(parent, _trace_id(parent), ""))
+            return self._new_traces.next_id() is not None
+        return samples(self._sampler, parent, _trace_id(parent))
 
     def _trusts(self, peer: str) -> bool:
         address = parse_node(peer) if self._trusted else None
@@ -126,7 +133,10 @@ class RequestTracer:
 
     def _parent(self, headers: Mapping[str, str]) -> Context:
         """The context of the caller's span; _ROOT when there is none."""
-        if not any(name in headers for name in self._carriers):
+        for name in self._carriers:
+            if name in headers:
+                break
+        else:
             return _ROOT
         parent = self._propagator.extract(headers, _ROOT, _BOUNDED)
         return parent if _trace_id(parent) else _ROOT
@@ -150,14 +160,9 @@ class RequestSpan:
         self._within = within
         self._response_headers = response_headers
 
-    @contextmanager
-    def entered(self) -> Iterator[None]:
+    def entered(self) -> AbstractContextManager[None]:
         """Has what the block does belong to the span, wherever it is called."""
-        token = context.attach(self._within)
-        try:
-            yield
-        finally:
-            context.detach(token)
+        return entered(self._within)
 
     def fail(self, error: BaseException) -> None:
         """Records what the server has failed with."""
@@ -166,31 +171,12 @@ class RequestSpan:
     def end(self, status: int, reason: str | None, headers: Iterable[tuple[str, str]]) -> None:
         """Ends it: the request was answered so. ``reason`` says why not as it wished."""
         sent = {name.lower(): value for name, value in headers}
-        self._span.set_attribute("http.response.status_code", status)
-        self._span.set_attributes(_shown("http.response.header", self._response_headers, sent))
+        shown = _shown("http.response.header", self._response_headers, sent)
+        attributes: dict[str, AttributeValue] = {"http.response.status_code": status, **shown}
         if reason is not None:
-            self._span.set_attribute("orderfood.reason", reason)
+            attributes["orderfood.reason"] = reason
+        self._span.set_attributes(attributes)
         self._span.end()
-
-
-_BY_RATIO = re.compile(r"(?:ParentBased\{root:)?TraceIdRatioBased\{([0-9.e-]+)\}.*")
-
-
-def _bound_of(description: str) -> int | None:
-    """Below which trace ids a sampler of this description takes a trace that begins here; None
-    where that is not all there is to it. (Descriptions are specified, unlike a sampler's fields:
-    https://opentelemetry.io/docs/specs/otel/trace/sdk/#traceidratiobased.)"""
-    found = _BY_RATIO.fullmatch(description)
-    return None if found is None else TraceIdRatioBased.get_bound_for_rate(float(found[1]))
-
-
-def _enter(wanted: Context) -> None:
-    if context.get_current() is not wanted:
-        context.attach(wanted)
-
-
-def _samples(result: SamplingResult) -> bool:
-    return result.decision is Decision.RECORD_AND_SAMPLE
 
 
 def _trace_id(parent: Context) -> int:

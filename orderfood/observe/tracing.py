@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context as ContextVars
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from orderfood.settings.secrets import hide_passwords
 _nonsense = pass_over_nonsense()  # the API reads its variables when it is imported
 
 from opentelemetry import trace  # noqa: E402
-from opentelemetry.context import Context, get_current  # noqa: E402
+from opentelemetry.context import Context, attach, detach, get_current  # noqa: E402
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode  # noqa: E402
 from opentelemetry.util.types import AttributeValue  # noqa: E402
 
@@ -34,6 +35,8 @@ __all__ = [
     "SpanKind",
     "current_span",
     "current_tracing",
+    "enter",
+    "entered",
     "fail",
     "is_untraced",
     "recorded_in",
@@ -166,16 +169,37 @@ def recorded_in(contexts: Iterable[ContextVars]) -> list[Span]:
     return [found for found in spans if found.is_recording()]
 
 
+def enter(wanted: Context) -> None:
+    """Has what happens from here on belong to this context, until something else is entered."""
+    if _entered.get() is not wanted:
+        attach(wanted)
+        _entered.set(wanted)
+
+
+@contextmanager
+def entered(wanted: Context) -> Iterator[None]:
+    """Has what the block does belong to this context, wherever it is called."""
+    token, before = attach(wanted), _entered.set(wanted)
+    try:
+        yield
+    finally:
+        _entered.reset(before)
+        detach(token)
+
+
+_entered: ContextVar[Context | None] = ContextVar("entered", default=None)
+"""What was entered last; what the tracing API keeps itself takes longer to look up."""
+
+
 def is_untraced() -> bool:
     """Whether what happens here and now belongs to no span, as far as that is cheap to tell: most
     requests belong to none, and looking for one costs each of them more."""
-    current = get_current()
-    return current is NOT_SAMPLED or not current
+    return _entered.get() is NOT_SAMPLED or not get_current()
 
 
 def log_ids() -> Mapping[str, str]:
     """What a log line needs to be found from a trace, and the trace from it."""
-    if is_untraced():
+    if _entered.get() is NOT_SAMPLED or is_untraced():  # for most lines the first is enough
         return _NO_IDS
     context = trace.get_current_span().get_span_context()
     if not context.is_valid or context.trace_id == _NOT_SAMPLED.trace_id:

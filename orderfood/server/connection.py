@@ -61,7 +61,7 @@ class Connection(Incoming):
         self._ended = False
         self._closing = False
         self._reading = True
-        self._pumping = False
+        self.pumping = False
         self._giving_way = False
         self._lingering = False
         self._drained: asyncio.Future[None] | None = None
@@ -143,9 +143,9 @@ class Connection(Incoming):
 
     def pump(self) -> None:
         """Advances the first exchange of the queue as far as possible, and then the next ones."""
-        if self._pumping:
+        if self.pumping:
             return
-        self._pumping = True
+        self.pumping = True
         try:
             self._work()
         except HTTPInputError:
@@ -155,7 +155,7 @@ class Connection(Incoming):
         except Exception as error:
             self.fail(error)
         finally:
-            self._pumping = False
+            self.pumping = False
         self._regulate()
 
     def _work(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from typing import Protocol
 
 from tornado.httputil import (
@@ -21,6 +22,8 @@ class ExchangeConnection(Protocol):
 
     address: Address
     waiting_bytes: int
+    pumping: bool
+    """Whether pump is at work."""
 
     @property
     def no_keep_alive(self) -> bool:
@@ -139,7 +142,7 @@ class Outgoing(Exchange):
         else:
             self.connection.write(head + self._end_of_head())
             self._rest = memoryview(body)
-            self.connection.pump()
+            self._pump()
 
     def start_stream(self, head: bytes, source: Source) -> None:
         if self.connection.has_ended:
@@ -206,7 +209,13 @@ class Outgoing(Exchange):
         if self._chunked:
             self.connection.write(b"0\r\n\r\n")
         self.finished = True
-        self.connection.pump()
+        self._pump()
+
+    def _pump(self) -> None:
+        """Goes on with the queue. What begins there must not change the context of the request that
+        is answered here, perhaps in a task of its own: they belong to different spans."""
+        if not self.connection.pumping:
+            copy_context().run(self.connection.pump)
 
     def close(self) -> None:
         """Ends the connection when what was written is sent."""

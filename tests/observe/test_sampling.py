@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import pytest
@@ -78,6 +79,46 @@ def test_a_request_is_drawn_as_often_whoever_asks(http_server: dict[str, str]) -
                 client.order(BODY, **headers)
             server.stop()
         assert 30 < len(collector.of_requests("drawn")) < 90
+
+
+def test_no_request_belongs_to_the_one_before_it_on_its_connection(
+    http_server: dict[str, str],
+) -> None:
+    ratio = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.3"}
+    asked = b"".join(pipelined(number) for number in range(200))
+    with running_collector() as collector:
+        settings = {**collector.settings, **ratio, **TRUSTED, **http_server}
+        with serving("memory://", **settings) as server:
+            with socket_to(server) as connection:
+                connection.sendall(asked + got("/health", Connection="close"))
+                answers = b"".join(iter(partial(connection.recv, 65536), b""))
+            assert answers.count(b"HTTP/1.1 200") == 201
+            server.stop()
+            logged = {line["request_id"]: line.get("trace_id") for line in server.lines
+                      if line.get("request_id", "").startswith("after-")}  # fmt: skip
+        spans = {s.attributes["request_id"]: s for s in collector.of_requests("after-")}
+    assert len(logged) == 200
+    assert {name: id_ for name, id_ in logged.items() if id_} == {
+        name: span.trace_id for name, span in spans.items()
+    }
+    called = {name for name in spans if name.endswith("-0")}
+    assert called == {f"after-{number}-0" for number in range(0, 200, 10)}
+    assert {name for name, span in spans.items() if span.parent} == called
+    assert 25 < len(spans) - len(called) < 85
+
+
+def pipelined(number: int) -> bytes:
+    """The menu and an order in turns; each tenth one has a caller who has it traced."""
+    traced = caller(f"{number + 1:032x}", "01") if number % 10 == 0 else {}
+    fields = {"X_Request_ID": f"after-{number}-{number % 10}", **traced}
+    if number % 3:
+        return got("/api/product", **fields)
+    body = json.dumps(BODY).encode()
+    return head(Content_Length=len(body), **fields) + body
+
+
+def got(path: str, **fields: str) -> bytes:
+    return head(path, **fields).replace(b"POST", b"GET", 1)
 
 
 def test_what_a_client_chooses_is_short_in_a_span(http_server: dict[str, str]) -> None:
