@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import resource
+import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 from benchmarks.measure import Sample, measure
 from benchmarks.one_order import BareDriver, run_bare_driver
@@ -46,10 +47,22 @@ def allow_files() -> None:
 
 
 def measure_alone(stage: Stage, service: Service, seconds: float, costs: Costs) -> None:
-    """A round of orders one at a time: the service, then the bare driver on the same database."""
+    """A round of orders one at a time: the service, and the bare driver on the same database before
+    and after, so that a disk which becomes slower or faster meanwhile is slower for both."""
+
+    def bare_driver() -> BareDriver:
+        return run_bare_driver(service.url, seconds / 2, service.database, stage.python)
+
+    before = bare_driver()
     sample = measure(stage, service, "new", seconds, connections=1)
-    bare = run_bare_driver(service.url, seconds, service.database, stage.python)
+    bare = mean(before, bare_driver())
     costs.alone.setdefault(service.name, []).append((sample, bare))
+
+
+def mean(one: BareDriver, other: BareDriver) -> BareDriver:
+    """Of each figure."""
+    pairs = zip(astuple(one), astuple(other), strict=True)
+    return BareDriver(*(statistics.fmean(pair) for pair in pairs))
 
 
 def measure_connections(

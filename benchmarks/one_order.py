@@ -46,7 +46,7 @@ PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
 class BareDriver:
     """What a run of it has shown."""
 
-    orders: int
+    orders: float
     p50_us: float
     p99_us: float
     cpu_us: float
