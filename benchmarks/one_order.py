@@ -157,7 +157,7 @@ class RecordingConnections:
         self.calls: list[tuple[str, Sequence[Any]]] = []
 
     @asynccontextmanager
-    async def for_statement(self) -> AsyncIterator[RecordingConnections]:
+    async def for_statement(self, *, keep: bool = False) -> AsyncIterator[RecordingConnections]:
         yield self
 
     async def retry_transaction(self, step: Callable[[], Awaitable[Any]]) -> Any:
