@@ -19,6 +19,7 @@ from orderfood.api.routing import EVERYTHING, UNKNOWN, Route
 from orderfood.observe.addresses import client_address
 from orderfood.server.bounded_cache import bounded_cache
 from orderfood.server.exchange import Exchange
+from orderfood.server.heads import RequestHeaders
 from orderfood.shop import orders as shop_orders
 from orderfood.shop.guests import guest_of, is_guest
 from orderfood.shop.refusals import FieldError, InvalidRequest, KeyRefused, TooManyRequests
@@ -29,7 +30,8 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5
 
 def check_host(start_line: RequestStartLine, headers: HTTPHeaders, exchange: Exchange) -> None:
     """Validates Host (RFC 9112, 3.2). Raises HTTPInputError."""
-    if not _is_certainly_good(headers.get("Host") or ""):
+    lowered = headers.lowered if isinstance(headers, RequestHeaders) else headers
+    if not _is_certainly_good(lowered.get("host") or ""):
         path = start_line.path.partition("?")[0]
         HTTPServerRequest(  # raises what Tornado raises
             connection=exchange, start_line=start_line._replace(path=path), headers=headers
@@ -50,7 +52,8 @@ async def check_head(request: Request) -> Route:
     route = _route_of(request)
     if route.scope is not None:
         await authenticate(request, route.scope)
-    _check_allowance(request)
+    if limiter is not None:
+        _check_allowance(request)
     if route.limits_guests and request.user is not None and is_guest(request.user):
         _count_guest(request)
     if request.method == "POST":
@@ -159,12 +162,12 @@ def _check_body_head(request: Request, route: Route) -> None:
     check_media(request.headers, takes_body=route.reads_body)
     if announced_length(request) > MAX_BODY:
         raise BodyTooLarge
-    if route.takes_idempotency_key:
-        _check_idempotency_key(request.headers.get("idempotency-key"))
+    if route.takes_idempotency_key and "idempotency-key" in request.headers:
+        _check_idempotency_key(request.headers["idempotency-key"])
 
 
-def _check_idempotency_key(key: str | None) -> None:
-    if key is not None and not _VISIBLE.fullmatch(key):
+def _check_idempotency_key(key: str) -> None:
+    if not _VISIBLE.fullmatch(key):
         error = FieldError("Idempotency-Key", "must be 1 to 255 visible ASCII characters")
         raise InvalidRequest("idempotency_key", "the Idempotency-Key is not valid", (error,))
 

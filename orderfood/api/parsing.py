@@ -105,12 +105,11 @@ class BasketRequest(BaseModel):
         if len(self.items) > MAX_LINES:
             raise too_many_lines()
         items = tuple([Item(item["productId"], item["quantity"]) for item in self.items])
-        return Basket(items, self.coupon_code or None, _pickup_of(self.pickup))
+        pickup = None if self.pickup is None else _pickup_of(self.pickup)
+        return Basket(items, self.coupon_code or None, pickup)
 
 
-def _pickup_of(request: PickupRequest | None) -> Pickup | None:
-    if request is None:
-        return None
+def _pickup_of(request: PickupRequest) -> Pickup | None:
     pickup = Pickup(request.get("name"), request.get("note"))
     return None if pickup == Pickup() else pickup
 

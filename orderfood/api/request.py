@@ -51,21 +51,15 @@ class Request:
         self.context = context
         """What all requests share."""
         self.target = target
+        self.method = target.method
+        """The method; OTHER for one that is none of METHODS."""
+        self.resource = target.resource
+        """The routes at the path."""
         self.headers = headers
         self.id = id_
         """X-Request-ID as the client sent it if it is valid, else a new id."""
         self.peer = peer
         """The address of the other end of the connection."""
-
-    @property
-    def method(self) -> str:
-        """The method; OTHER for one that is none of METHODS."""
-        return self.target.method
-
-    @property
-    def resource(self) -> Resource:
-        """The routes at the path."""
-        return self.target.resource
 
     @property
     def parameters(self) -> Mapping[str, str]:

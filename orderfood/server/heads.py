@@ -63,7 +63,7 @@ class RequestHeaders(HTTPHeaders):
         self._raw = raw
         lowered: dict[str, str] = {}
         for key, value in raw:
-            name = _lower(key)
+            name = key.decode("latin-1").lower()
             if name in lowered:
                 lowered = _joined(raw)
                 break
@@ -111,12 +111,9 @@ def _spelled(name: bytes) -> str:
 def _joined(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
     values: dict[str, list[str]] = {}
     for key, value in raw:
-        values.setdefault(_lower(key), []).append(value.decode("latin-1"))
+        name = key.decode("latin-1").lower()
+        values.setdefault(name, []).append(value.decode("latin-1"))
     return {name: SEPARATORS.get(name, ",").join(texts) for name, texts in values.items()}
-
-
-def _lower(name: bytes) -> str:
-    return name.decode("latin-1").lower()
 
 
 class Head(NamedTuple):

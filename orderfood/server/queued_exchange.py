@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
 
 from tornado.httputil import HTTPMessageDelegate
 
@@ -42,9 +41,11 @@ class QueuedExchange(Outgoing):
         """Reads the body from ``data`` at ``start`` on; returns where it stopped. Raises
         BodyRefused."""
         assert self.body is not None
-        into = None
+        into: bytearray | None = None
         if not self.finished:
-            into = self.arrived = cast(bytearray, self.arrived) or bytearray()
+            # made once: a body may come in a million parts
+            into = self.arrived if isinstance(self.arrived, bytearray) else bytearray(self.arrived)
+            self.arrived = into
         stopped = self.body.read(data, start, into)
         self.complete = self.body.done
         return stopped

@@ -157,11 +157,14 @@ async def quote(shop: Shop, basket: Basket, attempts: int = 10) -> Quote:
     """What the basket costs now. Raises Unprocessable, as an order of it would."""
     snapshot = shop.catalogue.fresh or await shop.catalogue.get()
     now = shop.now()
-    _check_open(snapshot, now)
+    if snapshot.state.pause is not None:
+        _check_open(snapshot, now)
     lines = resolve_lines(basket, snapshot.products)
-    _check_available(basket, snapshot, now)
+    if snapshot.state.sold_out:
+        _check_available(basket, snapshot, now)
     try:
-        coupon = await find_coupon(shop, snapshot, basket.coupon_code)
+        code = basket.coupon_code
+        coupon = None if code is None else await find_coupon(shop, snapshot, code)
     except _CatalogueMoved:
         if attempts == 1:
             raise StorageBusy("the catalogue changes all the time") from None
@@ -180,8 +183,6 @@ def _check_open(snapshot: Snapshot, now: datetime) -> None:
 
 
 def _check_available(basket: Basket, snapshot: Snapshot, now: datetime) -> None:
-    if not snapshot.state.sold_out:
-        return
     errors, gone = [], dict[str, None]()
     for index, item in enumerate(basket.items):
         if snapshot.is_sold_out(snapshot.products[item.product_id], now):
@@ -209,11 +210,9 @@ def _reached(uses: int, limit: int | None) -> bool:
     return limit is not None and uses >= limit
 
 
-async def find_coupon(shop: Shop, snapshot: Snapshot, code: str | None) -> Coupon | None:
+async def find_coupon(shop: Shop, snapshot: Snapshot, code: str) -> Coupon:
     """The coupon of that code: a named one, else one of the coupon files. Raises Unprocessable,
     and _CatalogueMoved when the store has another version than the snapshot by now."""
-    if code is None:
-        return None
     known = snapshot.coupons.get(fold_code(code))
     if known is not None:
         return known
