@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
-
-import asyncpg
+from datetime import UTC, datetime
+from typing import TypeVar
 
 from storage.catalogue_load import (
     CatalogueDifference,
@@ -17,11 +16,11 @@ from storage.catalogue_load import (
     compare,
     losses,
 )
+from storage.portions import PORTION_SIZE, KnownCatalogue, Portions
 from storage.postgres.connect import Connection
 from storage.postgres.connections import READ_ONLY_VALUE, Connections, transaction
 from storage.postgres.notices import CHANNEL
 from storage.records import (
-    ApiKey,
     Catalogue,
     Change,
     Coupon,
@@ -38,12 +37,13 @@ from storage.rows import (
     LINE_COLUMNS,
     ORDER_COLUMNS,
     read_coupon,
-    read_product,
     write_coupon,
     write_details,
     write_lines,
     write_order,
 )
+
+Record = TypeVar("Record")
 
 LOAD_SECONDS = 600.0
 """How long a statement of a load may take: it may compare millions of codes."""
@@ -55,6 +55,19 @@ BATCH_SIZE = 500
 
 BATCH_SECONDS = 5.0
 """How long a batch may take before the server counts as gone."""
+
+_PRODUCTS = f"""
+SELECT coalesce(json_agg(json_build_array(id, name, price, category, details)), '[]')::text
+FROM (SELECT * FROM products {{behind}} ORDER BY id LIMIT {PORTION_SIZE}) AS one
+"""
+_USERS = f"""
+SELECT coalesce(json_agg(json_build_array(id, name, (
+    SELECT coalesce(json_agg(json_build_array(position, hash, scopes, expires_at)), '[]')
+    FROM api_keys WHERE user_id = one.id
+))), '[]')::text
+FROM (SELECT id, name FROM users {{behind}} ORDER BY id LIMIT {PORTION_SIZE}) AS one
+"""
+"""A text in place of rows: most of it has not changed, and is not taken apart again."""
 
 NAMED_COLUMNS = ", ".join(f"named.{column}" for column in COUPON_COLUMNS.split(", "))
 
@@ -87,19 +100,34 @@ async def get_versions(connections: Connections) -> Versions:
     return Versions(catalogue, shop)
 
 
-async def read_catalogue(connections: Connections, named: bool) -> VersionedCatalogue:
-    """The catalogue as one consistent view; unless ``named`` without the coupons of a name."""
-    return await connections.retry_transaction(lambda: _read_catalogue(connections, named))
+def known_catalogue() -> KnownCatalogue:
+    """Nothing is known yet."""
+    return KnownCatalogue(_to_time)
 
 
-async def _read_catalogue(connections: Connections, named: bool) -> VersionedCatalogue:
+def _to_time(text: str | None) -> datetime | None:
+    """The time of a JSON text, which is in the time zone of the connection."""
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+
+
+async def read_catalogue(
+    connections: Connections, named: bool, known: KnownCatalogue
+) -> VersionedCatalogue:
+    """The catalogue as one consistent view; unless ``named`` without the coupons of a name. What is
+    ``known`` and the same is not made anew."""
+    return await connections.retry_transaction(lambda: _read_catalogue(connections, named, known))
+
+
+async def _read_catalogue(
+    connections: Connections, named: bool, known: KnownCatalogue
+) -> VersionedCatalogue:
     async with (
         connections.acquired() as connection,
         transaction(connection, "repeatable_read", readonly=True),
     ):
         row = await connection.fetchrow("SELECT version, loaded_at FROM catalogue")
         version, loaded_at = row or (0, None)
-        catalogue = await _stored_catalogue(connection, named)
+        catalogue = await _stored_catalogue(connection, named, known)
         return VersionedCatalogue(version, loaded_at, catalogue)
 
 
@@ -130,7 +158,7 @@ async def _replace(connection: Connection, load: Load) -> LoadReport:
     before, watch = await _version(connection), load.watch
     watch("coupons", None)
     await _stage(connection, load.codes)
-    stored = await _stored_catalogue(connection)
+    stored = await _stored_catalogue(connection, True, known_catalogue())
     codes = await _swap_codes(connection)
     load.approve(losses(stored, load.wanted, codes))
     differs = compare(stored, load.wanted)
@@ -155,54 +183,43 @@ async def _version(connection: Connection) -> int:
     return int(await connection.fetchval("SELECT version FROM catalogue") or 0)
 
 
-async def _portions(
-    connection: Connection, columns: str, table: str, order: str
-) -> AsyncIterator[list[asyncpg.Record]]:
-    """All rows of a table, batch by batch, by its key ``order``. A cursor would need a named
-    statement, which a transaction pooler may show to others."""
-    last: tuple[Any, ...] = ()
-    key = [name.strip() for name in order.split(",")]
-    behind = ", ".join(f"${number}" for number in range(1, len(key) + 1))
-    while True:
-        where = f"WHERE ({order}) > ({behind})" if last else ""
-        rows = await connection.fetch(
-            f"SELECT {columns} FROM {table} {where} ORDER BY {order} LIMIT {BATCH_SIZE}",
-            *last,
-            timeout=BATCH_SECONDS,
-        )
-        if rows:
-            yield rows
-        if len(rows) < BATCH_SIZE:
-            return
-        last = tuple(rows[-1][name] for name in key)
-
-
-async def _stored_catalogue(connection: Connection, named: bool = True) -> Catalogue:
-    products: list[Product] = []
-    async for rows in _portions(connection, "id, name, price, category, details", "products", "id"):
-        products += (read_product(*row) for row in rows)
-    coupons: list[Coupon] = []
-    source = "coupons" if named else "(SELECT * FROM coupons WHERE code = '') AS of_files"
-    async for rows in _portions(connection, COUPON_COLUMNS, source, "code"):
-        coupons += (read_coupon(row) for row in rows)
+async def _stored_catalogue(
+    connection: Connection, named: bool, known: KnownCatalogue
+) -> Catalogue:
+    products = await _portions(connection, _PRODUCTS, known.products)
+    coupons = await _stored_coupons(connection, named)
+    users = await _portions(connection, _USERS, known.users)
     return Catalogue(
         products=tuple(products),
-        users=await _stored_users(connection),
+        users=tuple(users),
         coupons=tuple(coupon for coupon in coupons if coupon.code),
         file_coupon=next((coupon for coupon in coupons if not coupon.code), None),
     )
 
 
-async def _stored_users(connection: Connection) -> tuple[User, ...]:
-    keys: dict[str, list[ApiKey]] = {}
-    columns = "user_id, hash, scopes, expires_at, position"
-    async for rows in _portions(connection, columns, "api_keys", "user_id, position, hash"):
-        for user_id, hash_, scopes, expires_at, _ in rows:
-            keys.setdefault(user_id, []).append(ApiKey(hash_, frozenset(scopes), expires_at))
-    users: list[User] = []
-    async for rows in _portions(connection, "id, name", "users", "id"):
-        users += (User(id_, name, tuple(keys.get(id_, ()))) for id_, name in rows)
-    return tuple(users)
+async def _portions(connection: Connection, query: str, known: Portions[Record]) -> list[Record]:
+    """The records of a table, portion by portion, by its key. A cursor would need a named
+    statement, which a transaction pooler may show to others."""
+    reading = known.begin()
+    while not reading.is_done:
+        sql = query.format(behind="WHERE id > $1" if reading.behind else "")
+        reading.take(await connection.fetchval(sql, *reading.behind, timeout=BATCH_SECONDS))
+    return reading.records
+
+
+async def _stored_coupons(connection: Connection, named: bool) -> list[Coupon]:
+    coupons: list[Coupon] = []
+    where, behind = "" if named else "WHERE code = ''", list[str]()
+    while True:
+        rows = await connection.fetch(
+            f"SELECT {COUPON_COLUMNS} FROM coupons {where} ORDER BY code LIMIT {BATCH_SIZE}",
+            *behind,
+            timeout=BATCH_SECONDS,
+        )
+        coupons += (read_coupon(row) for row in rows)
+        if len(rows) < BATCH_SIZE:
+            return coupons
+        where, behind = "WHERE code > $1", [coupons[-1].code]
 
 
 async def _stage(connection: Connection, codes: CodeReader) -> None:

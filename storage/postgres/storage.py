@@ -63,6 +63,7 @@ class PostgresStorage(SQLStorage):
     ) -> None:
         super().__init__()
         self._database = Connections(url, pool_size, wait_seconds, url_file)
+        self._known = catalogue.known_catalogue()
 
     async def connect(self) -> None:
         if not self._database.are_open:
@@ -92,7 +93,7 @@ class PostgresStorage(SQLStorage):
         return await catalogue.get_versions(self._database)
 
     async def read_catalogue(self, *, coupons: bool = True) -> VersionedCatalogue:
-        return await catalogue.read_catalogue(self._database, coupons)
+        return await catalogue.read_catalogue(self._database, coupons, self._known)
 
     async def find_coupon(self, code: str) -> FoundCoupon:
         return await catalogue.find_coupon(self._database, code)

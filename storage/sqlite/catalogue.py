@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from storage.catalogue_load import CatalogueDifference, Difference, Load, compare, losses
+from storage.portions import PORTION_SIZE, KnownCatalogue, Portions
 from storage.records import (
-    ApiKey,
     Catalogue,
     Change,
+    Coupon,
     FoundCoupon,
     LoadReport,
     Losses,
@@ -20,7 +21,7 @@ from storage.records import (
     User,
     VersionedCatalogue,
 )
-from storage.rows import COUPON_COLUMNS, read_coupon, read_product, write_coupon, write_details
+from storage.rows import COUPON_COLUMNS, read_coupon, write_coupon, write_details
 from storage.sqlite.connections import LOAD_LOCK_SECONDS, reading, rehearsing, value, writing
 from storage.sqlite.orders import insert_orders
 from storage.sqlite.times import current_time, from_time, to_time
@@ -31,65 +32,76 @@ BATCH_SIZE = 200
 """Rows that are made into records before the event loop gets its turn: what Python does on another
 thread holds it up as well."""
 
+_PRODUCTS = f"""
+SELECT json_group_array(json_array(id, name, price, category, details))
+FROM (SELECT * FROM products {{behind}} ORDER BY id LIMIT {PORTION_SIZE})
+"""
+_USERS = f"""
+SELECT json_group_array(json_array(id, name, json((
+    SELECT json_group_array(json_array(position, hash, json(scopes), expires_at))
+    FROM api_keys WHERE user_id = one.id
+))))
+FROM (SELECT id, name FROM users {{behind}} ORDER BY id LIMIT {PORTION_SIZE}) AS one
+"""
+"""What Python reads row by row takes its lock again for each of them."""
+
 
 def catalogue_version(db: sqlite3.Connection) -> int:
     """The version of the catalogue."""
     return int(value(db, "SELECT version FROM catalogue"))
 
 
+def known_catalogue() -> KnownCatalogue:
+    """Nothing is known yet."""
+    return KnownCatalogue(to_time)
+
+
 def read_catalogue(
-    db: sqlite3.Connection, coupons: bool
+    db: sqlite3.Connection, coupons: bool, known: KnownCatalogue
 ) -> Generator[None, None, VersionedCatalogue]:
     """The catalogue as one consistent view, with a pause after each batch; without
-    ``coupons`` without those that have a name.
+    ``coupons`` without those that have a name. What is ``known`` and the same is not made anew.
     """
     with reading(db):
         version, loaded_at = db.execute("SELECT version, loaded_at FROM catalogue").fetchone()
-        catalogue = yield from _stored_catalogue(db, coupons)
+        catalogue = yield from _stored_catalogue(db, coupons, known)
         return VersionedCatalogue(version, to_time(loaded_at), catalogue)
 
 
-def _stored_catalogue(db: sqlite3.Connection, named: bool) -> Generator[None, None, Catalogue]:
+def _stored_catalogue(
+    db: sqlite3.Connection, named: bool, known: KnownCatalogue
+) -> Generator[None, None, Catalogue]:
     """The catalogue, with a pause after each batch."""
-    rows = db.execute("SELECT id, name, price, category, details FROM products ORDER BY id")
-    products = yield from _portions(rows, lambda row: read_product(*row))
-    some = "" if named else "WHERE code = ''"
-    coupons = yield from _portions(
-        db.execute(f"SELECT {COUPON_COLUMNS} FROM coupons {some} ORDER BY code COLLATE BINARY"),
-        lambda row: read_coupon(row, to_time),
-    )
-    users = yield from _stored_users(db)
+    products = yield from _portions(db, _PRODUCTS, known.products)
+    coupons = yield from _stored_coupons(db, "" if named else "WHERE code = ''")
+    users = yield from _portions(db, _USERS, known.users)
     return Catalogue(
         products=tuple(products),
-        users=users,
+        users=tuple(users),
         coupons=tuple(coupon for coupon in coupons if coupon.code),
         file_coupon=next((coupon for coupon in coupons if not coupon.code), None),
     )
 
 
-def _stored_users(db: sqlite3.Connection) -> Generator[None, None, tuple[User, ...]]:
-    keys: dict[str, list[ApiKey]] = {}
-    rows = db.execute(
-        "SELECT user_id, hash, scopes, expires_at FROM api_keys ORDER BY user_id, position"
-    )
-    for user_id, key in (yield from _portions(rows, lambda row: (row[0], _read_key(*row[1:])))):
-        keys.setdefault(user_id, []).append(key)
-    rows = db.execute("SELECT id, name FROM users ORDER BY id")
-    users = yield from _portions(
-        rows, lambda row: User(row[0], row[1], tuple(keys.get(row[0], ())))
-    )
-    return tuple(users)
-
-
 def _portions(
-    rows: sqlite3.Cursor, record: Callable[[Any], Result]
+    db: sqlite3.Connection, query: str, known: Portions[Result]
 ) -> Generator[None, None, list[Result]]:
-    """The records of all rows, with a pause after each batch."""
-    records: list[Result] = []
-    while some := rows.fetchmany(BATCH_SIZE):
-        records += map(record, some)
+    """The records of a table, with a pause after each portion."""
+    reading = known.begin()
+    while not reading.is_done:
+        behind = "WHERE id > ?" if reading.behind else ""
+        reading.take(value(db, query.format(behind=behind), reading.behind))
         yield
-    return records
+    return reading.records
+
+
+def _stored_coupons(db: sqlite3.Connection, some: str) -> Generator[None, None, list[Coupon]]:
+    rows = db.execute(f"SELECT {COUPON_COLUMNS} FROM coupons {some} ORDER BY code COLLATE BINARY")
+    coupons: list[Coupon] = []
+    while batch := rows.fetchmany(BATCH_SIZE):
+        coupons += (read_coupon(row, to_time) for row in batch)
+        yield
+    return coupons
 
 
 def _at_once(steps: Generator[None, None, Result]) -> Result:
@@ -100,10 +112,6 @@ def _at_once(steps: Generator[None, None, Result]) -> Result:
         except StopIteration as ended:
             result: Result = ended.value
             return result
-
-
-def _read_key(hash_: str, scopes: str, expires_at: int | None) -> ApiKey:
-    return ApiKey(hash_, frozenset(json.loads(scopes)), to_time(expires_at))
 
 
 def find_coupon(db: sqlite3.Connection, code: str) -> FoundCoupon:
@@ -165,7 +173,7 @@ def _compare(db: sqlite3.Connection, wanted: Catalogue) -> _Comparison:
     """It takes long when the catalogue is large, so it is done before the write lock is taken, for
     which orders would wait."""
     version, codes = _compare_codes(db)
-    stored = _at_once(_stored_catalogue(db, True))
+    stored = _at_once(_stored_catalogue(db, True, known_catalogue()))
     return _Comparison(version, compare(stored, wanted), codes, losses(stored, wanted, codes))
 
 

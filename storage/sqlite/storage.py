@@ -61,6 +61,7 @@ class SQLiteStorage(SQLStorage):
     def __init__(self, url: str, *, wait_seconds: float = 30.0) -> None:
         super().__init__()
         self._file = Connections(path_of(url), wait_seconds)
+        self._known = catalogue.known_catalogue()
         self._was_full = False
         """Whether the last order found no room: less than one has may still be there."""
 
@@ -94,7 +95,9 @@ class SQLiteStorage(SQLStorage):
         return await self._file.read(shop_state.versions)
 
     async def read_catalogue(self, *, coupons: bool = True) -> VersionedCatalogue:
-        return await self._file.read_in_steps(lambda db: catalogue.read_catalogue(db, coupons))
+        return await self._file.read_in_steps(
+            lambda db: catalogue.read_catalogue(db, coupons, self._known)
+        )
 
     async def find_coupon(self, code: str) -> FoundCoupon:
         return await self._file.read(catalogue.find_coupon, code)

@@ -91,6 +91,29 @@ async def test_no_piece_of_a_refresh_is_long(database: Database) -> None:
         assert min(shares) < 0.3  # the longest piece, as a share of all of the work
 
 
+async def test_what_has_not_changed_is_not_made_anew(database: Database) -> None:
+    """Nothing to make is nothing to collect and nothing to free, each of which stops the loop."""
+    wanted = replace(large_catalogue(), coupons=())
+    dearer = replace(wanted.products[700], price=600)
+    async with database.open() as storage:
+        cache = CatalogueCache(InstrumentedStorage(storage), render=menu.render)
+        await storage.replace_catalogue(wanted)
+        before = await cache.refresh()
+        products = (*wanted.products[:700], dearer, *wanted.products[701:])
+        await storage.replace_catalogue(replace(wanted, products=products))
+        after = await cache.refresh()
+        await storage.replace_catalogue(replace(wanted, products=products, users=wanted.users[1:]))
+        last = await cache.refresh()
+    anew = [id_ for id_, product in after.products.items() if product is not before.products[id_]]
+    assert (anew, after.products["701"]) == (["701"], dearer)
+    assert after.keys is before.keys
+    pieces = zip(before.rendered.pieces, after.rendered.pieces, strict=True)
+    assert [number for number, (old, new) in enumerate(pieces) if old is not new] == [3]
+    assert after.rendered.all.etag == (await menu.render(products)).all.etag
+    assert last.rendered is after.rendered
+    assert last.keys.keys() == before.keys.keys() - {wanted.users[0].keys[0].hash}
+
+
 async def test_what_is_read_in_portions_is_all_there(database: Database) -> None:
     async with database.open() as storage:
         for cut in (0, 1, 199, 200, 201, 499, 500, 501, 1000):

@@ -21,7 +21,9 @@ class Kitchen:
         self.storage = MemoryStorage("memory://")
         self.cache = CatalogueCache(self.storage, render=self.render, now=lambda: self.now)
 
-    async def render(self, products: Sequence[Product], sold_out: Collection[int]) -> object:
+    async def render(
+        self, products: Sequence[Product], sold_out: Collection[int], known: object
+    ) -> object:
         self.rendered.append(set(sold_out))
         return len(self.rendered)
 
