@@ -8,6 +8,7 @@ niceness it was 1.5 and 1.2 times.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -17,8 +18,15 @@ NICENESS = 10
 """What nice(1) adds, too, when nothing else is said."""
 
 
+YOUNG_OBJECTS = 100_000
+"""New objects after which Python looks for garbage: entries of fixtures are none, and looking
+through them again and again was a fifth of a load's time."""
+
+
 def give_way() -> None:
-    """Lowers this process's priority; where that is not allowed, it stays."""
+    """Lowers this process's priority; where that is not allowed, it stays. Saves the processor what
+    finds nothing."""
+    gc.set_threshold(YOUNG_OBJECTS, 20, 20)
     with suppress(OSError):
         os.nice(NICENESS)
 

@@ -27,7 +27,7 @@ def fold_ascii(code: str) -> str:
     >>> fold_ascii("SÄVE10")
     'sÄve10'
     """
-    return code.translate(_LOWER)
+    return code.lower() if code.isascii() else code.translate(_LOWER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,9 @@ def difference(
 ) -> Difference[Entry]:
     """What differs between two sets of entries that ``key`` tells apart."""
     before, after = {key(entry): entry for entry in old}, {key(entry): entry for entry in new}
-    fresh = tuple(entry for name, entry in after.items() if before.get(name) != entry)
-    outdated = tuple(entry for name, entry in before.items() if after.get(name) != entry)
+    same = {name for name, entry in after.items() if before.get(name) == entry}
+    fresh = tuple(entry for name, entry in after.items() if name not in same)
+    outdated = tuple(entry for name, entry in before.items() if name not in same)
     changed = len(before.keys() & {key(entry) for entry in fresh})
     return Difference(
         outdated,
