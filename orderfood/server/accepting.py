@@ -18,6 +18,15 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 128
 """Connections that are accepted in one turn of the event loop."""
 
+SHARE = 8
+"""The same where other processes accept on the same socket."""
+
+REST_SECONDS = 0.0001
+MOST_REST = 0.005
+"""How long accepting is theirs after that: so much for each connection that this process has, and
+at most so much. Without, the one that wakes first takes all that come together, and one processor
+works for all these clients while another rests."""
+
 PAUSE_SECONDS = 0.5
 """How long nothing is accepted when the system has no room for one more connection."""
 
@@ -29,12 +38,20 @@ _GONE = (errno.ECONNABORTED, errno.EPROTO, errno.EPERM)
 
 
 class Acceptor:
-    """Accepts connections on ``listening``, which it owns, and passes each socket to ``handle``."""
+    """Accepts connections on ``listening``, which it owns, and passes each socket to ``handle``.
+    With ``count``, which tells how many there are, it takes turns with other processes that accept
+    on the same socket: who has more comes less often."""
 
-    def __init__(self, listening: socket.socket, handle: Callable[[socket.socket], object]) -> None:
+    def __init__(
+        self,
+        listening: socket.socket,
+        handle: Callable[[socket.socket], object],
+        count: Callable[[], int] | None = None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listening = listening
         self._handle = handle
+        self._count = count
         self._warned_at = float("-inf")
         self._resuming: asyncio.TimerHandle | None = None
         self._watch()
@@ -44,7 +61,9 @@ class Acceptor:
         self._loop.add_reader(self._listening, self._accept)
 
     def _accept(self) -> None:
-        for _ in range(AT_ONCE):
+        if self._count is not None:
+            self._rest(min(MOST_REST, REST_SECONDS * (SHARE + self._count())))
+        for _ in range(AT_ONCE if self._count is None else SHARE):
             try:
                 accepted, _ = self._listening.accept()
             except BlockingIOError:
@@ -60,12 +79,17 @@ class Acceptor:
             self._handle(accepted)
 
     def _pause(self, error: OSError) -> None:
-        self._loop.remove_reader(self._listening)
-        self._resuming = self._loop.call_later(PAUSE_SECONDS, self._watch)
+        self._rest(PAUSE_SECONDS)
         now = self._loop.time()
         if now - self._warned_at >= WARN_SECONDS:
             self._warned_at = now
             logger.warning("no connection can be accepted for now: %s", error.strerror)
+
+    def _rest(self, seconds: float) -> None:
+        if self._resuming is not None:
+            self._resuming.cancel()
+        self._loop.remove_reader(self._listening)
+        self._resuming = self._loop.call_later(seconds, self._watch)
 
     def close(self) -> None:
         """Stops accepting and closes the listening socket; a second call does nothing."""

@@ -63,7 +63,7 @@ class Server:
     def __init__(self, app: Application, settings: Settings, traffic: Traffic) -> None:
         self._traffic = traffic
         self._http: TornadoServer | HttpToolsServer
-        limits = Limits(idle_seconds=settings.idle_seconds)
+        limits = Limits(idle_seconds=settings.idle_seconds, shared=settings.workers > 1)
         if settings.http_server == "tornado":
             self._http = TornadoServer(app, limits)
         else:

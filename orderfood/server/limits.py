@@ -19,3 +19,5 @@ class Limits:
     body_seconds: float = 20.0
     write_seconds: float = 60.0
     connections: int = 10_000
+    shared: bool = False
+    """Whether other processes accept on the same socket."""

@@ -46,7 +46,8 @@ class HttpToolsServer:
 
     async def listen(self, listening: socket.socket) -> None:
         """Serves on a socket that listens."""
-        self._acceptors.append(Acceptor(listening, self._open))
+        count = (lambda: self.open_connections) if self.limits.shared else None
+        self._acceptors.append(Acceptor(listening, self._open, count))
         self._sweep()
 
     def _open(self, accepted: socket.socket) -> None:

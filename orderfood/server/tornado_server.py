@@ -144,7 +144,8 @@ class TornadoServer(HTTPServer):
 
     async def listen(self, listening: socket.socket) -> None:  # type: ignore[override]
         """Serves on a socket that listens."""
-        self._acceptors.append(Acceptor(listening, self._open))
+        count = (lambda: self.open_connections) if self._limits.shared else None
+        self._acceptors.append(Acceptor(listening, self._open, count))
         self._sweep()
 
     def _open(self, accepted: socket.socket) -> None:

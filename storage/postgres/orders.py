@@ -92,16 +92,23 @@ async def _add_orders(
     ]
 
 
-def _arguments(batch: list[NewOrder]) -> Iterator[Sequence[Any]]:
+def _arguments(batch: list[NewOrder]) -> Iterator[Sequence[Any] | None]:
     """The arguments of ADD_ORDERS."""
     for value_of in OF_ORDERS.values():
-        yield [value_of(new) for new in batch]
+        yield _column([value_of(new) for new in batch])
     lines = [
         (number, *line)
         for number, new in enumerate(batch, start=1)
         for line in write_lines(new.order)
     ]
-    yield from zip(*lines, strict=True) if lines else [()] * len(OF_LINES)
+    yield from map(_column, zip(*lines, strict=True)) if lines else [()] * len(OF_LINES)
+
+
+def _column(values: Sequence[Any]) -> Sequence[Any] | None:
+    """The values, or None instead of nothing but None, which means the same to add_orders: half of
+    the columns are so for most orders, and the driver looks at each element."""
+    is_empty = values[0] is None and values.count(None) == len(values)
+    return None if is_empty else values
 
 
 def _outcome(new: NewOrder, outcome: str, first: Order | None, number: int) -> Order | StorageError:

@@ -8,7 +8,7 @@ from contextvars import Context, ContextVar
 import pytest
 
 from storage.base import ReportOutcomes
-from storage.batches import Batcher, together_or_alone
+from storage.batches import FEW, Batcher, together_or_alone
 from storage.errors import (
     CouponUsedUp,
     StorageBusy,
@@ -51,6 +51,38 @@ async def test_an_idle_batcher_starts_at_once() -> None:
     for number in range(3):
         assert await batcher.submit(number) == number * 2
     assert store.batches == [[0], [1], [2]]
+
+
+async def sizes_of_batches(clients: int) -> list[int]:
+    """Of the batches of so many clients that each send again when they have their answer, while one
+    commit takes as long as an answer and the next request are under way."""
+    sizes = []
+
+    async def store(batch: list[int]) -> Sequence[int | StorageError]:
+        sizes.append(len(batch))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return batch
+
+    async def client(batcher: Batcher[int, int], number: int) -> None:
+        for _ in range(6):
+            await batcher.submit(number)
+            await asyncio.sleep(0)
+
+    batcher = Batcher(store)
+    first = asyncio.create_task(client(batcher, 0))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await asyncio.gather(first, *(client(batcher, number) for number in range(1, clients)))
+    return sizes
+
+
+async def test_few_clients_share_every_commit() -> None:
+    assert await sizes_of_batches(4) == [1, 4, 4, 4, 4, 4, 3]
+
+
+async def test_after_a_large_batch_the_next_one_begins_at_once() -> None:
+    assert (await sizes_of_batches(FEW + 1))[:4] == [1, FEW, 1, FEW]
 
 
 async def test_an_item_fails_alone() -> None:
