@@ -60,8 +60,18 @@ def io_loop() -> Iterator[IOLoop]:
     loop = IOLoop(make_current=False)
     asyncio.set_event_loop(loop.asyncio_loop)
     yield loop
+    end_tasks(loop.asyncio_loop)
     asyncio.set_event_loop(None)
     loop.close(all_fds=True)
+
+
+def end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancels what a test has left: destroyed while it waits, it would complain in another test."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.wait(left, timeout=1.0))
 
 
 @pytest.fixture(autouse=True)

@@ -223,8 +223,9 @@ class RequestDelegate(HTTPMessageDelegate):
         self._send(request, answer)
         data = self._exchange.repeatable
         if data is not None and answer.status == 200 and request.method == "GET":
+            made_of = snapshot, int(time.time())
             head = self._head_of(request, answer).removesuffix(request.id.encode())
-            self._api.repeats.keep(data, request.target.kind, head, answer.body)
+            self._api.repeats.keep(data, made_of, request.target.kind, head, answer.body)
         return True
 
     async def _check_and_answer(self, request: Request) -> Answer:

@@ -31,8 +31,8 @@ class Repeat(NamedTuple):
 
     head: bytes
     """All of it up to the id's value."""
-    rest: bytes
-    """The end of the head, and the body."""
+    body: bytes
+    """The snapshot's own: a copy for each head would be the clients' to make."""
     observe: Callable[[str, float], None]
     """Tells the observer of one such request: its id, and the seconds that it took."""
 
@@ -49,17 +49,25 @@ class Repeats:
         self._known: dict[bytes, Repeat] = {}
         context.traffic.leaving.append(self._known.clear)
 
-    def keep(self, data: bytes, kind: RequestKind, head: bytes, body: bytes) -> None:
-        """Keeps the answer (200) to a head that any client may send, which was made of the fresh
-        snapshot. ``head`` is the answer's, up to the value of the request's id at its end."""
-        snapshot, second = self._catalogue.fresh, int(time.time())
+    def keep(
+        self,
+        data: bytes,
+        made_of: tuple[Snapshot, int],
+        kind: RequestKind,
+        head: bytes,
+        body: bytes,
+    ) -> None:
+        """Keeps the answer (200) to a head that any client may send. It was made of a snapshot, in
+        or after a second since 1970. ``head`` is the answer's, up to the value of the request's id
+        at its end."""
+        snapshot, second = made_of
         if snapshot is not self._snapshot or second != self._second:
             self._known.clear()
-            self._snapshot, self._second = snapshot, second
+            self._snapshot, self._second = made_of
         draining = self._context.traffic.draining  # every answer ends its connection then
         if len(self._known) < MAX_REPEATS and len(body) <= SLICE and not draining:
             observe = self._context.observer.repeated(kind, 200, len(body))
-            self._known[data] = Repeat(head, b"\r\n\r\n" + body, observe)
+            self._known[data] = Repeat(head, body, observe)
 
     def answer_to(self, data: bytes) -> bytes | None:
         """The whole answer to a head; None for one that has to go the whole way."""
@@ -73,9 +81,9 @@ class Repeats:
             or not self._skips()
         ):
             return None
-        head, rest, observe = known
+        head, body, observe = known
         id_ = new_request_id()
-        answer = b"%b%b%b" % (head, id_.encode(), rest)
+        answer = b"%b%b\r\n\r\n%b" % (head, id_.encode(), body)
         observe(id_, time.perf_counter() - began)
         return answer
 

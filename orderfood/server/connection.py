@@ -19,7 +19,7 @@ from tornado.httputil import HTTPInputError, HTTPMessageDelegate, HTTPServerConn
 from tornado.iostream import StreamClosedError
 
 from orderfood.server.exchange import Address, AnswerTo, Exchange, prepare_stream
-from orderfood.server.incoming import BAD_REQUEST, MAX_PIPELINED, NEVER, Incoming
+from orderfood.server.incoming import BAD_REQUEST, MAX_PIPELINED, MAX_WAITING, NEVER, Incoming
 from orderfood.server.limits import Limits
 from orderfood.server.lingering_close import LINGERING_SECONDS
 from orderfood.server.queued_exchange import QueuedExchange
@@ -89,6 +89,8 @@ class Connection(Incoming):
             self.deadline = self.loop.time() + self.limits.idle_seconds
         elif not self._reading_ended:
             self._unparsed = self._unparsed + data if self._unparsed else data
+            if len(data) >= MAX_WAITING:  # libuv would read 32 times before anybody else's turn
+                self._give_way()
             self.pump()
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -3,7 +3,7 @@
 The parser is C: httptools (llhttp, Node's parser). It is given whole heads and not one byte more,
 so that what it would make of bodies, upgrades and CONNECT does not matter: where a request ends is
 decided in framing.py alone. Where it and Tornado's parser differ, the stricter counts: a request
-that Tornado would refuse is refused here, too.
+that Tornado would refuse is refused here, too, but for more than one empty line before it.
 """
 
 from __future__ import annotations
@@ -157,7 +157,8 @@ def _parse_head(data: bytes) -> Head:
     if data.count(b"\n") > MAX_FIELDS + 2:
         raise TooManyFields
     if b"\t\r\n" in data:  # the parser takes a blank there for nothing, and a tab not
-        data = _BLANKS_AT_THE_END.sub(b"", data)
+        start, end, rest = data.partition(b"\r\n")
+        data = start + end + _BLANKS_AT_THE_END.sub(b"", rest)
     fields = _parsed_fields(data)
     # the parser has judged the three; but it also takes RTSP and ICE, and any number of blanks
     line = data[: data.find(b"\r\n")].split(b" ")

@@ -135,6 +135,13 @@ _OURS_TO_CHOOSE = (
 )
 """What the library would set up while it is imported, instead of what the programs need."""
 
+_NUMBER = _matches(r"0*(0?\.[0-9]{1,18}|[01](\.0*)?)([eE]-?[0-9]{1,2})?")
+
+
+def _is_a_share(value: str) -> bool:
+    return _NUMBER(value) and 0 <= float(value) <= 1
+
+
 _CHECKS: dict[str, _Check] = {
     "OTEL_SDK_DISABLED": _one_of("true", "false"),
     "OTEL_PROPAGATORS": _Check(
@@ -145,9 +152,7 @@ _CHECKS: dict[str, _Check] = {
         "always_on", "always_off", "parentbased_always_on", "parentbased_always_off",
         "traceidratio", "parentbased_traceidratio",
     ),
-    "OTEL_TRACES_SAMPLER_ARG": _Check(
-        _matches(r"0*(0?\.[0-9]{1,18}|[01](\.0*)?)([eE]-?[0-9]{1,2})?"), "a number from 0 to 1"
-    ),
+    "OTEL_TRACES_SAMPLER_ARG": _Check(_is_a_share, "a number from 0 to 1"),
     "OTEL_TRACES_EXPORTER": _one_of("jaeger", "otlp", "none"),
     QUEUE: _FROM_1,
     BATCH: _FROM_1,

@@ -156,6 +156,8 @@ ODD_HEADS = {
     "HTTP/1.10": b"GET /health HTTP/1.10\r\nHost: x\r\n\r\n",
     "http in small letters": b"GET /health http/1.1\r\nHost: x\r\n\r\n",
     "blank behind the version": b"GET /health HTTP/1.1 \r\nHost: x\r\n\r\n",
+    "tab behind the version": b"GET /health HTTP/1.1\t\r\nHost: x\r\n\r\n",
+    "blank there, tab below": b"GET /health HTTP/1.1 \r\nHost: x\t\r\n\r\n",
     "two blanks before the version": b"GET /health  HTTP/1.1\r\nHost: x\r\n\r\n",
     "tab for a blank": b"GET\t/health\tHTTP/1.1\r\nHost: x\r\n\r\n",
     "blank before the method": b" GET /health HTTP/1.1\r\nHost: x\r\n\r\n",

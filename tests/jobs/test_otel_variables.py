@@ -74,6 +74,7 @@ ODD = [
     {"OTEL_TRACES_SAMPLER": "xray"},
     {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "nan"},
     {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"},
+    {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "1e2"},
     {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "0"},
     {"OTEL_BSP_SCHEDULE_DELAY": "soon"},
     {"OTEL_SPAN_EVENT_COUNT_LIMIT": "-1"},

@@ -58,6 +58,7 @@ class Sink:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
+        self.reads = True
         self.closed = asyncio.Event()
         self.wrote = asyncio.Event()
 
@@ -83,9 +84,10 @@ class Sink:
         """Nothing."""
 
     def pause_reading(self) -> None:
-        """Nothing."""
+        self.reads = False
 
-    resume_reading = pause_reading
+    def resume_reading(self) -> None:
+        self.reads = True
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
@@ -175,3 +176,24 @@ async def test_a_client_that_takes_nothing_gets_no_more() -> None:
     assert client.ask(LIST) == b""
     client.connection.resume_writing()
     assert b"".join(client.sink.sent).startswith(b"HTTP/1.1 200")
+
+
+async def test_what_was_not_made_of_the_newest_snapshot_is_not_served() -> None:
+    client = await new_client()
+    client.ask(LIST)
+    catalogue, repeats = client.front.context.shop.catalogue, client.front.repeats
+    ((data, known),) = repeats._known.items()
+    snapshot = catalogue.fresh
+    assert snapshot is not None
+    catalogue._probed_at -= 10  # as if it had taken too long to make the answer
+    kind = client.ended.requests[0].kind
+    repeats.keep(data, (snapshot, int(time.time())), kind, known.head, known.body)
+    assert repeats.answer_to(data) is None
+
+
+async def test_a_body_is_kept_once_for_all_heads() -> None:
+    client = await new_client()
+    client.ask(LIST)
+    client.ask(LIST[:-2] + b"User-Agent: x\r\n\r\n")
+    first, second = client.front.repeats._known.values()
+    assert first.body is second.body
