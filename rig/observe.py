@@ -40,8 +40,10 @@ RULES = Path(__file__).parent.parent / "chart/order-food/files/alerts.yaml"
 def main() -> int:
     """Runs until order-food ends."""
     settings = read_settings()
-    # from here on SIGTERM, too, lets every block end what it has started
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # from here on SIGTERM, too, lets every block end what it has started; and SIGINT where whoever
+    # started this had it ignored, as a shell does for what runs in the background of a script
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     with ExitStack() as stack:
         addresses = {"order-food": f"http://localhost:{settings.port}/docs"}
         addresses |= stack.enter_context(jaeger())

@@ -44,7 +44,8 @@ def test_all_of_it_is_there_and_then_gone(tmp_path: Path) -> None:
     settings = environment(STORAGE_URL=f"sqlite:///{tmp_path}/observe.db", PORT=port)
     del settings["JAEGER_ENDPOINT"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "rig.observe"],
+        # in the background of a script Ctrl-C is ignored until somebody asks for it
+        ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, "-m", "rig.observe"],
         env={**settings, "OTEL_BSP_SCHEDULE_DELAY": "100", "LOG_FORMAT": "text"},
         cwd=ROOT,
         stdout=subprocess.PIPE,
