@@ -127,9 +127,12 @@ def test_no_order_fails_or_is_doubled_when_pgbouncer_shows_itself(pooled_url: st
         stored = [order["id"] for order in all_orders(client)]
         assert set(placed) <= set(stored)
         assert len(stored) == samples + CLIENTS
-        for server in (first, second):
-            said = [line for line in server.lines if "do not last" in line["message"]]
-            assert [line["level"] for line in said] == ["warning"]
+        said = [
+            [line["level"] for line in server.lines if "do not last" in line["message"]]
+            for server in (first, second)
+        ]
+        # which of them meets a session of the other's is chance; each says it once
+        assert sorted(said) in ([[], ["warning"]], [["warning"], ["warning"]])
 
 
 # --- backup and restore ---

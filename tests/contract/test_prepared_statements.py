@@ -81,7 +81,8 @@ async def test_orders_go_on_when_a_pooler_shows_itself(
         stored = [await reader.list_orders(f"client {n}", limit=9) for n in range(CLIENTS)]
     assert [[str(order.id) for order in orders] for orders in stored] == [[id_] for id_ in placed]
     said = [record.message for record in caplog.records if "do not last" in record.message]
-    assert len(said) == len(storages)
+    # which of them meets a session of the other's is chance; each says it once
+    assert 1 <= len(said) <= len(storages)
 
 
 async def test_a_session_that_was_emptied_by_others_is_noticed(
