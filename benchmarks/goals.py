@@ -15,7 +15,7 @@ from benchmarks.services import BARE, FASTAPI, GO, RESPONDER, STOCK
 
 @dataclass(frozen=True)
 class Goal:
-    """One line of the issue's table, and what was measured."""
+    """What is wanted, and what was measured."""
 
     what: str
     wanted: str
@@ -32,43 +32,26 @@ def times_text(ratio: float) -> str:
     return f"{ratio:.1f} ×" if ratio >= 1 else f"{ratio:.2f} ×"
 
 
-def _faster(
-    results: Results, what: str, times: float, scenario: str, service: str, other: str
-) -> Goal | None:
-    ratio = results.speedup(scenario, service, other)
-    if ratio is None:
-        return None
-    cpu = results.cpu_ratio(scenario, service, other)
-    measured = f"{times_text(ratio)} (processor time: {times_text(cpu or 0)})"
-    bare = results.speedup(scenario, service, BARE) if other == FASTAPI else None
-    if bare is not None:
-        measured += f"; {times_text(bare)} the bare one"
-    return Goal(what, f"{times:g} ×", measured, ratio >= times)
+@dataclass(frozen=True)
+class Faster:
+    """That a service does ``times`` as much in a scenario as another one."""
 
+    what: str
+    times: float
+    scenario: str
+    service: str
+    other: str
 
-def _list_go(results: Results) -> Goal | None:
-    what = "list, against the Go service"
-    return _faster(results, what, 1.5, "list", POSTGRES, GO)
-
-
-def _list_responder(results: Results) -> Goal | None:
-    what = "list, against the bare responder"
-    return _faster(results, what, 0.33, "list", POSTGRES, RESPONDER)
-
-
-def _list_stock(results: Results) -> Goal | None:
-    what = "list, against stock Tornado"
-    return _faster(results, what, 8, "list", POSTGRES, STOCK)
-
-
-def _orders_go(results: Results) -> Goal | None:
-    what = "durable orders on Postgres, against the Go service"
-    return _faster(results, what, 3, "new", POSTGRES, GO)
-
-
-def _orders_postgres(results: Results) -> Goal | None:
-    what = "durable orders on Postgres, against FastAPI"
-    return _faster(results, what, 25, "new", POSTGRES, FASTAPI)
+    def __call__(self, results: Results) -> Goal | None:
+        ratio = results.speedup(self.scenario, self.service, self.other)
+        if ratio is None:
+            return None
+        cpu = results.cpu_ratio(self.scenario, self.service, self.other)
+        measured = f"{times_text(ratio)} (processor time: {times_text(cpu or 0)})"
+        if self.other == FASTAPI:
+            bare = results.speedup(self.scenario, self.service, BARE)
+            measured += "" if bare is None else f"; {times_text(bare)} the bare one"
+        return Goal(self.what, f"{self.times:g} ×", measured, ratio >= self.times)
 
 
 def _orders_p99(results: Results) -> Goal | None:
@@ -78,11 +61,6 @@ def _orders_p99(results: Results) -> Goal | None:
     return Goal(
         "p99 of orders on Postgres, against FastAPI's", "below 1 ×", f"{ratio:.2f} ×", ratio < 1
     )
-
-
-def _orders_sqlite(results: Results) -> Goal | None:
-    what = "durable orders on SQLite, against FastAPI"
-    return _faster(results, what, 25, "new", SQLITE, FASTAPI)
 
 
 def _reads_beside_orders(results: Results) -> Goal | None:
@@ -208,12 +186,12 @@ def _start(results: Results) -> Goal | None:
 
 
 GOALS: tuple[Callable[[Results], Goal | None], ...] = (
-    _list_go,
-    _list_responder,
-    _list_stock,
-    _orders_go,
-    _orders_postgres,
-    _orders_sqlite,
+    Faster("list, against the Go service", 1.5, "list", POSTGRES, GO),
+    Faster("list, against the bare responder", 0.33, "list", POSTGRES, RESPONDER),
+    Faster("list, against stock Tornado", 8, "list", POSTGRES, STOCK),
+    Faster("durable orders on Postgres, against the Go service", 3, "new", POSTGRES, GO),
+    Faster("durable orders on Postgres, against FastAPI", 25, "new", POSTGRES, FASTAPI),
+    Faster("durable orders on SQLite, against FastAPI", 25, "new", SQLITE, FASTAPI),
     _one_order_sqlite,
     _one_order_postgres,
     _disturbed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import settings
 from tornado.ioloop import IOLoop
 
+from rig.pgbouncer import pgbouncer_before, through
 from rig.postgres import NamedServer, NoPostgres, open_server
 
 BACKENDS = os.environ.get("ORDERFOOD_TEST_BACKENDS", "memory,sqlite,postgres").split(",")
@@ -127,3 +129,12 @@ def shared_url(request: pytest.FixtureRequest) -> str:
     """As storage_url, of the backends that several processes can share."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture
+def pooled_url(postgres_server: NamedServer, postgres_url: str) -> Iterator[str]:
+    """A database behind a PgBouncer that has two connections to it."""
+    if shutil.which("pgbouncer") is None:
+        pytest.skip("pgbouncer is not on PATH")
+    with pgbouncer_before(postgres_server.url, pool_size=2) as port:
+        yield through(port, postgres_url)

@@ -11,6 +11,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Coroutine, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tornado.httputil import (
@@ -223,9 +224,8 @@ class RequestDelegate(HTTPMessageDelegate):
         self._send(request, answer)
         data = self._exchange.repeatable
         if data is not None and answer.status == 200 and request.method == "GET":
-            made_of = snapshot, int(time.time())
-            head = self._head_of(request, answer).removesuffix(request.id.encode())
-            self._api.repeats.keep(data, made_of, request.target.kind, head, answer.body)
+            made_of, head = (snapshot, int(time.time())), partial(self._head_of, request, answer)
+            self._api.repeats.keep(data, made_of, request, head, answer.body)
         return True
 
     async def _check_and_answer(self, request: Request) -> Answer:

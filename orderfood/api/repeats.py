@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orderfood.api.answers import new_request_id
 from orderfood.api.context import Context
+from orderfood.api.request import Request
 from orderfood.server.exchange import SLICE
 from orderfood.shop.catalogue import Snapshot
-from orderfood.shop.observer import RequestKind
 
 if TYPE_CHECKING:
     from orderfood.observe.request_spans import RequestTracer
@@ -53,21 +53,21 @@ class Repeats:
         self,
         data: bytes,
         made_of: tuple[Snapshot, int],
-        kind: RequestKind,
-        head: bytes,
+        request: Request,
+        head: Callable[[], bytes],
         body: bytes,
     ) -> None:
-        """Keeps the answer (200) to a head that any client may send. It was made of a snapshot, in
-        or after a second since 1970. ``head`` is the answer's, up to the value of the request's id
-        at its end."""
+        """Keeps the answer (200) to a request whose head, ``data``, any client may send. It was
+        made of a snapshot, in or after a second since 1970. ``head`` makes the answer's head, which
+        ends with the request's id; it is asked where there is room."""
         snapshot, second = made_of
         if snapshot is not self._snapshot or second != self._second:
             self._known.clear()
             self._snapshot, self._second = made_of
         draining = self._context.traffic.draining  # every answer ends its connection then
         if len(self._known) < MAX_REPEATS and len(body) <= SLICE and not draining:
-            observe = self._context.observer.repeated(kind, 200, len(body))
-            self._known[data] = Repeat(head, body, observe)
+            observe = self._context.observer.repeated(request.target.kind, 200, len(body))
+            self._known[data] = Repeat(head().removesuffix(request.id.encode()), body, observe)
 
     def answer_to(self, data: bytes) -> bytes | None:
         """The whole answer to a head; None for one that has to go the whole way."""

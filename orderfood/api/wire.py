@@ -82,10 +82,9 @@ def quote_json(
     }
     if coupon_code is not None:
         answer["couponCode"] = coupon_code
-    # as money() has it, without a call each
-    answer["subtotal"] = prices.subtotal / 100
-    answer["discounts"] = prices.discounts / 100
-    answer["total"] = prices.total / 100
+    answer["subtotal"] = money(prices.subtotal)
+    answer["discounts"] = money(prices.discounts)
+    answer["total"] = money(prices.total)
     return answer
 
 

@@ -66,12 +66,8 @@ class AccessLog(Observer):
         constant = self._make_constant(kind, status)
 
         def observe(request_id: str, seconds: float) -> None:
-            self._lines.append(
-                f'{{"timestamp": "{_now()}", {constant}"duration_ms": {seconds * 1000:.3f}, '
-                f'"request_id": "{request_id}"}}\n'
-            )
-            if self._timer is None or len(self._lines) >= MAX_LINES:
-                self._flush_soon()
+            self._lines.append(_json_line(constant, seconds, request_id))
+            self._flush_soon()
 
         return observe
 
@@ -79,10 +75,7 @@ class AccessLog(Observer):
         kind = (request.kind, request.status)
         constant = self._constant.get(kind) or self._make_constant(*kind)
         rest = "".join([f', "{n}": {_quote(v)}' for n, v in more.items()]) if more else ""
-        return (
-            f'{{"timestamp": "{_now()}", {constant}"duration_ms": {request.seconds * 1000:.3f}, '
-            f'"request_id": {_quote_id(request.request_id)}{rest}}}\n'
-        )
+        return _json_line(constant, request.seconds, request.request_id, rest)
 
     def _make_constant(self, kind: RequestKind, status: int) -> str:
         """What the lines of one kind of request have in common."""
@@ -116,6 +109,13 @@ class AccessLog(Observer):
         lines, self._lines = self._lines, []
         for chunk in _chunks(lines, self._chunk):
             self._writer.write(chunk)
+
+
+def _json_line(constant: str, seconds: float, request_id: str, rest: str = "") -> str:
+    return (
+        f'{{"timestamp": "{_now()}", {constant}"duration_ms": {seconds * 1000:.3f}, '
+        f'"request_id": {_quote_id(request_id)}{rest}}}\n'
+    )
 
 
 def _chunks(lines: Iterable[str], most: int) -> Iterator[str]:

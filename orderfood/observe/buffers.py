@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
 from typing import NamedTuple
 
 from prometheus_client import Counter, Histogram
@@ -67,22 +66,6 @@ class RequestBuffers(NamedTuple):
         buffer = self.sent
         buffer.counts[bisect_left(BYTES, sent)] += 1
         buffer.sum += sent
-
-    def repeated(self, received: int, sent: int) -> Callable[[object, float], None]:
-        """What observes requests with bodies of these sizes: its second argument are the seconds of
-        one."""
-        seconds_, received_, sent_ = self.seconds, self.received, self.sent
-        in_received, in_sent = bisect_left(BYTES, received), bisect_left(BYTES, sent)
-
-        def observe(_: object, seconds: float) -> None:
-            seconds_.counts[bisect_left(SECONDS, seconds)] += 1
-            seconds_.sum += seconds
-            received_.counts[in_received] += 1
-            received_.sum += received
-            sent_.counts[in_sent] += 1
-            sent_.sum += sent
-
-        return observe
 
     def flush(self) -> None:
         """Passes all buffers on to the metrics."""

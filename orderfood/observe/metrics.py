@@ -203,7 +203,7 @@ class Metrics(Observer):
 
     def repeated(self, kind: RequestKind, status: int, sent: int) -> Callable[[str, float], None]:
         found = self._of_request.get((kind, status)) or self._new_kind(kind, status)
-        return found.repeated(0, sent)
+        return lambda request_id, seconds: found.add(seconds, 0, sent)
 
     def _new_kind(self, kind: RequestKind, status: int) -> RequestBuffers:
         labels = (*kind, str(status))

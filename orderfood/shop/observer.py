@@ -98,10 +98,6 @@ class Observer:
         """The last event: writes what is buffered."""
 
 
-EVENTS = ("request_began", "storage_called", "orders_committed")
-"""Those of every order that mostly have one observer."""
-
-
 class Observers(Observer):
     """The composite: passes each event to those observers that override it, in their order."""
 
@@ -123,13 +119,6 @@ class Observers(Observer):
         self._stream_ended = those("stream_ended")
         self._delivered = those("events_delivered")
         self._flush = those("flush")
-        for event in EVENTS:
-            self._shorten(event, those(event))
-
-    def _shorten(self, event: str, told: list[Callable[..., Any]]) -> None:
-        """Has the only observer of an event called itself, without a call around it."""
-        if len(told) == 1:
-            setattr(self, event, told[0])
 
     def request_began(self, kind: RequestKind) -> None:
         for notify in self._began:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from rig.pgbouncer import pgbouncer_before, through
 from rig.postgres import NamedServer, find_binaries, unprivileged_user
 from rig.processes import PATIENCE, prepare, run, serving
 from storage import SCHEMA_VERSION
@@ -72,14 +69,6 @@ def test_old_and_new_code_serve_side_by_side_on_one_schema(
 
 
 # --- PgBouncer ---
-
-
-@pytest.fixture
-def pooled_url(postgres_server: NamedServer, postgres_url: str) -> Iterator[str]:
-    if shutil.which("pgbouncer") is None:
-        pytest.skip("pgbouncer is not on PATH")
-    with pgbouncer_before(postgres_server.url, pool_size=2) as port:
-        yield through(port, postgres_url)
 
 
 def wait_for_price(client: Client, price: float) -> None:

@@ -16,6 +16,7 @@ from orderfood.shop.lifecycle import CUSTOMER, SHOP, Action, order_change
 from rig.postgres import execute
 from storage import Storage, open_storage
 from storage.order_rules import LAST_NUMBER
+from storage.postgres.connections import Connections
 from storage.records import (
     Actor,
     ApiKey,
@@ -29,6 +30,18 @@ from storage.records import (
     Product,
     User,
 )
+
+
+@asynccontextmanager
+async def open_connections(url: str, pool_size: int) -> AsyncIterator[Connections]:
+    """The connections to a Postgres, without a storage around them."""
+    connections = Connections(url, pool_size, 5)
+    await connections.open()
+    try:
+        yield connections
+    finally:
+        await connections.close()
+
 
 NOW = datetime(2025, 6, 1, 12, 30, 15, 123457, tzinfo=UTC)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -12,7 +10,7 @@ from rig.postgres import execute
 from storage.postgres import kept
 from storage.postgres.connections import Connections
 from storage.postgres.errors import TimedOut
-from tests.contract.database import Database, new_order
+from tests.contract.database import Database, new_order, open_connections
 
 SESSION = "SELECT pg_backend_pid()"
 END_SESSIONS = """
@@ -26,16 +24,6 @@ def _kept_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "KEPT_SECONDS", 0.05)
 
 
-@asynccontextmanager
-async def opened(url: str, pool_size: int = 2) -> AsyncIterator[Connections]:
-    connections = Connections(url, pool_size, 5)
-    await connections.open()
-    try:
-        yield connections
-    finally:
-        await connections.close()
-
-
 async def session(connections: Connections, *, keep: bool) -> int:
     async with connections.acquired(keep=keep) as connection:
         number: int = await connection.fetchval(SESSION)
@@ -43,7 +31,7 @@ async def session(connections: Connections, *, keep: bool) -> int:
 
 
 async def test_it_is_kept_and_counts_as_free_until_it_rests(postgres_url: str) -> None:
-    async with opened(postgres_url) as connections:
+    async with open_connections(postgres_url, 2) as connections:
         first = await session(connections, keep=True)
         async with connections.acquired() as other:
             assert await other.fetchval(SESSION) != first
@@ -55,7 +43,7 @@ async def test_it_is_kept_and_counts_as_free_until_it_rests(postgres_url: str) -
 
 async def test_a_pool_of_one_keeps_none(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "KEPT_SECONDS", 60)
-    async with opened(postgres_url, 1) as connections:
+    async with open_connections(postgres_url, 1) as connections:
         assert await session(connections, keep=True) == await session(connections, keep=False)
 
 
@@ -73,7 +61,7 @@ async def test_an_order_after_its_session_was_ended_is_stored(
 
 async def test_what_the_pool_throws_away_is_not_kept(postgres_url: str) -> None:
     """As when another statement was given up, or the server has become read-only."""
-    async with opened(postgres_url) as connections:
+    async with open_connections(postgres_url, 2) as connections:
         async with connections.acquired(keep=True) as connection:
             first = await connection.fetchval(SESSION)
             with pytest.raises(TimedOut):

@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
 
-from rig.pgbouncer import pgbouncer_before, through
-from rig.postgres import NamedServer, execute
+from rig.postgres import execute
 from storage import Storage
 from storage.postgres.connections import Connections
-from tests.contract.database import Database, new_catalogue, new_key, new_order
+from tests.contract.database import Database, new_catalogue, new_key, new_order, open_connections
 
 CLIENTS = 64
 PREPARED = "SELECT name, statement FROM pg_prepared_statements"
-
-
-@pytest.fixture
-def pooled_url(postgres_server: NamedServer, postgres_url: str) -> Iterator[str]:
-    """A database behind a PgBouncer that has two connections to it."""
-    if shutil.which("pgbouncer") is None:
-        pytest.skip("pgbouncer is not on PATH")
-    with pgbouncer_before(postgres_server.url, pool_size=2) as port:
-        yield through(port, postgres_url)
-
-
-@asynccontextmanager
-async def opened(url: str, pool_size: int = 1) -> AsyncIterator[Connections]:
-    connections = Connections(url, pool_size, 5)
-    await connections.open()
-    try:
-        yield connections
-    finally:
-        await connections.close()
 
 
 async def names_prepared(connections: Connections) -> set[str]:
@@ -55,7 +33,7 @@ async def place(storage: Storage, client: int) -> str:
 async def test_a_statement_is_prepared_once_under_a_name_that_no_other_connection_has(
     postgres_url: str,
 ) -> None:
-    async with opened(postgres_url) as one, opened(postgres_url) as other:
+    async with open_connections(postgres_url, 1) as one, open_connections(postgres_url, 1) as other:
         names = await names_prepared(one)
         assert names
         assert names == await names_prepared(one)
@@ -64,7 +42,7 @@ async def test_a_statement_is_prepared_once_under_a_name_that_no_other_connectio
 
 
 async def test_a_url_that_names_a_pooler_has_none_prepared(postgres_url: str) -> None:
-    async with opened(f"{postgres_url}?pgbouncer=true") as connections:
+    async with open_connections(f"{postgres_url}?pgbouncer=true", 1) as connections:
         assert await names_prepared(connections) == set()
 
 
@@ -102,7 +80,10 @@ async def test_a_column_of_another_type_spares_what_is_prepared(
     postgres_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A migration beside a process that runs; also for what stands in a transaction of its own."""
-    async with Database(postgres_url).open() as storage, opened(postgres_url) as connections:
+    async with (
+        Database(postgres_url).open() as storage,
+        open_connections(postgres_url, 1) as connections,
+    ):
         placed = await storage.add_order(new_order(), key=new_key())
         await storage.get_order("demo", placed.id)
         await connections.fetch("SELECT total FROM orders")
@@ -120,7 +101,7 @@ async def read_total(connections: Connections) -> None:
 
 async def test_a_plan_that_a_pooler_keeps_is_not_asked_for_again(postgres_url: str) -> None:
     """As PgBouncer does that prepares an equal statement once for all connections."""
-    async with opened(postgres_url) as connections:
+    async with open_connections(postgres_url, 1) as connections:
         assert await names_prepared(connections)
         left = [asyncpg.InvalidCachedStatementError("cached plan must not change result type")] * 2
 

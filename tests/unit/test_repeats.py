@@ -13,6 +13,7 @@ import pytest
 
 from orderfood.api.endpoint import Api
 from orderfood.api.repeats import MAX_REPEATS
+from orderfood.api.request import Request
 from orderfood.server.connection import Connection
 from orderfood.server.heads import MAX_CACHED_HEAD_BYTES
 from orderfood.server.limits import Limits
@@ -186,8 +187,9 @@ async def test_what_was_not_made_of_the_newest_snapshot_is_not_served() -> None:
     snapshot = catalogue.fresh
     assert snapshot is not None
     catalogue._probed_at -= 10  # as if it had taken too long to make the answer
-    kind = client.ended.requests[0].kind
-    repeats.keep(data, (snapshot, int(time.time())), kind, known.head, known.body)
+    (target,) = client.front._targets.values()
+    request = Request(client.front.context, target, {}, "", "")
+    repeats.keep(data, (snapshot, int(time.time())), request, lambda: known.head, known.body)
     assert repeats.answer_to(data) is None
 
 
