@@ -427,6 +427,7 @@ def test_a_menu_that_says_everything(
     page = visit(serve(IMAGES_DIR=images).url)
     choose(page, HOSTILE)
     expect(page.locator("img")).to_have_count(2)
+    expect(page.locator("img.broken")).to_have_count(1)
     expect(page.locator("img:not(.broken)")).to_have_js_property("naturalWidth", 150)
     expect(page.get_by_text("Contains gluten and milk")).to_be_visible()
     expect(page.get_by_text("Contains none of the 14 allergens")).to_be_visible()
