@@ -19,12 +19,11 @@ CAPACITY = 10_000
 """The most writes that wait; one more is refused at once, before it costs anything."""
 
 GATHER_TURNS = 4
-"""Turns of the event loop between two small batches: in them those who were answered run, their
+"""The most turns of the event loop between two batches: in them those who were answered run, their
 answers leave, and what their clients send next arrives. A turn without work takes microseconds."""
 
-FEW = 100
-"""With more clients than this even half of them make a batch whose own cost is little for each:
-then it is better that the database works while the last ones are answered."""
+MANY = 40
+"""With more clients than this even half of them make a batch whose own cost is little for each."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,10 +39,11 @@ class _Waiting(NamedTuple, Generic[Item, Result]):
 class Batcher(Generic[Item, Result]):
     """Hands what is submitted to ``run`` in batches, one batch at a time, first come first served.
 
-    There is no delay to fill a batch: an idle batcher starts at once. Between small batches the
-    event loop gets a few turns, so that two halves of the clients do not take turns for ever, each
-    with commits of its own. ``run`` answers each item with a result or with the error of that item
-    alone; what it raises is the error of all.
+    There is no delay to fill a batch: an idle batcher starts at once. Between two batches the
+    event loop gets a few turns, in which those who were answered send again: a batch is of all
+    clients. Where ``run`` leaves the work to ``another_process``, it is of half of them, if they
+    are many: while one half is stored, the other is answered. ``run`` answers each item with a
+    result or with the error of that item alone; what it raises is the error of all.
     Of items that ``name_of`` gives an equal name, other than None, a batch holds one: each of the
     others waits until the one before it is done. ``around``, asked at each batch, gives what to
     enter around it; what that yields is called with the results.
@@ -55,12 +55,14 @@ class Batcher(Generic[Item, Result]):
         *,
         name_of: Callable[[Item], Hashable] = lambda item: None,
         around: Callable[[], AroundCommit | None] = lambda: None,
+        another_process: bool = False,
         batch_size: int = BATCH_SIZE,
         capacity: int = CAPACITY,
     ) -> None:
         self._run = run
         self._name_of = name_of
         self._around = around
+        self._another_process = another_process
         self._batch_size = batch_size
         self._capacity = capacity
         self._waiting: deque[_Waiting[Item, Result]] = deque()
@@ -108,15 +110,32 @@ class Batcher(Generic[Item, Result]):
             await asyncio.wait([self._task])
 
     async def _drain(self) -> None:
+        clients = 0
         while self._waiting:
-            size = min(self._batch_size, len(self._waiting))
+            size = min(self._size(clients), len(self._waiting))
             taken = [self._waiting.popleft() for _ in range(size)]
             if batch := [waiting for waiting in taken if not waiting.outcome.done()]:
                 await self._settle(batch)
             for waiting in reversed(taken):
                 self._let_follow(waiting)
-            if 1 < size + len(self._waiting) <= FEW:
-                await _let_arrive()
+            # None of those who were just answered has run yet.
+            clients = size + len(self._waiting)
+            if clients > 1:
+                await self._gather(self._size(clients))
+
+    def _size(self, clients: int) -> int:
+        """How many of so many clients make a batch."""
+        clients = max(clients, len(self._waiting))
+        if self._another_process and clients > MANY:
+            clients = (clients + 1) // 2
+        return min(clients, self._batch_size)
+
+    async def _gather(self, size: int) -> None:
+        """Lets so many arrive."""
+        for _ in range(GATHER_TURNS):
+            if len(self._waiting) >= size:
+                return
+            await asyncio.sleep(0)
 
     async def _settle(self, batch: list[_Waiting[Item, Result]]) -> None:
         around = self._around()
@@ -129,11 +148,6 @@ class Batcher(Generic[Item, Result]):
             results = [_own_error(error) for _ in batch]
         for waiting, result in zip(batch, results, strict=True):
             _resolve(waiting.outcome, result)
-
-
-async def _let_arrive() -> None:
-    for _ in range(GATHER_TURNS):
-        await asyncio.sleep(0)
 
 
 def _ignore(results: Sequence[object]) -> None:

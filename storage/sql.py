@@ -29,6 +29,9 @@ class SQLStorage(Storage):
     it closes.
     """
 
+    another_process = False
+    """Whether another process does the work of a commit."""
+
     def __init__(self) -> None:
         self._accept_orders()
 
@@ -37,6 +40,7 @@ class SQLStorage(Storage):
             self._store_batch,
             name_of=lambda new: new.key_name,
             around=lambda: self.around_commit,
+            another_process=self.another_process,
         )
 
     async def _finish_orders(self) -> None:

@@ -52,6 +52,7 @@ class PostgresStorage(SQLStorage):
     """One Postgres database, shared by any number of processes."""
 
     backend = "postgresql"
+    another_process = True
 
     def __init__(
         self,

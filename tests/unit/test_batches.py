@@ -8,7 +8,7 @@ from contextvars import Context, ContextVar
 import pytest
 
 from storage.base import ReportOutcomes
-from storage.batches import FEW, Batcher, together_or_alone
+from storage.batches import MANY, Batcher, together_or_alone
 from storage.errors import (
     CouponUsedUp,
     StorageBusy,
@@ -53,7 +53,7 @@ async def test_an_idle_batcher_starts_at_once() -> None:
     assert store.batches == [[0], [1], [2]]
 
 
-async def sizes_of_batches(clients: int) -> list[int]:
+async def sizes_of_batches(clients: int, *, another_process: bool = False) -> list[int]:
     """Of the batches of so many clients that each send again when they have their answer, while one
     commit takes as long as an answer and the next request are under way."""
     sizes = []
@@ -69,7 +69,7 @@ async def sizes_of_batches(clients: int) -> list[int]:
             await batcher.submit(number)
             await asyncio.sleep(0)
 
-    batcher = Batcher(store)
+    batcher = Batcher(store, another_process=another_process)
     first = asyncio.create_task(client(batcher, 0))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -77,12 +77,23 @@ async def sizes_of_batches(clients: int) -> list[int]:
     return sizes
 
 
-async def test_few_clients_share_every_commit() -> None:
-    assert await sizes_of_batches(4) == [1, 4, 4, 4, 4, 4, 3]
+@pytest.mark.parametrize("clients", [4, MANY + 2])
+async def test_all_clients_share_every_commit(clients: int) -> None:
+    assert await sizes_of_batches(clients) == [1, *[clients] * 5, clients - 1]
 
 
-async def test_after_a_large_batch_the_next_one_begins_at_once() -> None:
-    assert (await sizes_of_batches(FEW + 1))[:4] == [1, FEW, 1, FEW]
+async def test_where_another_process_stores_two_halves_take_turns() -> None:
+    assert set((await sizes_of_batches(MANY, another_process=True))[1:-1]) == {MANY}
+    half = MANY // 2 + 1
+    assert await sizes_of_batches(2 * half, another_process=True) == [1, *[half] * 11, half - 1]
+
+
+async def test_a_half_of_those_who_wait_leaves_nobody_behind() -> None:
+    store = Recorder()
+    batcher = Batcher(store, another_process=True)
+    many = range(3 * MANY)
+    assert await asyncio.gather(*map(batcher.submit, many)) == [2 * number for number in many]
+    assert sorted(one for batch in store.batches for one in batch) == list(many)
 
 
 async def test_an_item_fails_alone() -> None:
