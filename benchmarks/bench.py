@@ -26,6 +26,7 @@ from benchmarks.costs import (
     allow_files,
     measure_alone,
     measure_connections,
+    measure_unstored,
     measure_workers,
     start_workers,
 )
@@ -117,7 +118,7 @@ def run_extras(
         "beside": lambda: run_beside(ours, results, options),
         "starts": lambda: run_starts(stage, ours, results, options),
         "loads": lambda: run_loads(stage, stored, results, options),
-        "alone": lambda: run_alone(stage, stored, results, options),
+        "alone": lambda: run_alone(stage, ours, results, options),
         "connections": lambda: run_connections(stage, stored, results, options),
         "workers": lambda: run_workers(stage, results, options),
         "refresh": lambda: run_refreshes(stage, results, options),
@@ -159,7 +160,8 @@ def run_alone(
 ) -> None:
     for _ in range(options.rounds):
         for service in services:
-            measure_alone(stage, service, options.seconds, results.costs)
+            of_one = measure_unstored if service.name == MEMORY else measure_alone
+            of_one(stage, service, options.seconds, results.costs)
 
 
 def run_connections(

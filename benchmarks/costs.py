@@ -28,6 +28,8 @@ class Costs:
 
     alone: dict[str, list[tuple[Sample, BareDriver]]] = field(default_factory=dict)
     """Over one connection, and the same statements on the bare driver."""
+    unstored: dict[str, list[Sample]] = field(default_factory=dict)
+    """Over one connection, of order-food in memory: what is left without a driver."""
     connections: dict[str, dict[int, list[Sample]]] = field(default_factory=dict)
     workers: dict[int, list[Sample]] = field(default_factory=dict)
     """Orders on Postgres, by the number of worker processes."""
@@ -57,6 +59,12 @@ def measure_alone(stage: Stage, service: Service, seconds: float, costs: Costs) 
     sample = measure(stage, service, "new", seconds, connections=1)
     bare = mean(before, bare_driver())
     costs.alone.setdefault(service.name, []).append((sample, bare))
+
+
+def measure_unstored(stage: Stage, service: Service, seconds: float, costs: Costs) -> None:
+    """A round of orders one at a time of a service that stores nothing."""
+    sample = measure(stage, service, "new", seconds, connections=1)
+    costs.unstored.setdefault(service.name, []).append(sample)
 
 
 def mean(one: BareDriver, other: BareDriver) -> BareDriver:

@@ -81,18 +81,21 @@ def disturbed_rows(results: Results) -> Iterator[tuple[str, ...]]:
 
 
 def alone_rows(costs: Costs) -> Iterator[tuple[str, ...]]:
+    for service, unstored in costs.unstored.items():
+        yield _alone_row(service, unstored)
     for service, rounds in costs.alone.items():
         samples, bares = zip(*rounds, strict=True)
-        yield (
-            service,
-            *_medians((one.load.p50_us, one.load.p99_us, one.service_us) for one in samples),
-            _database(samples),
-        )
+        yield _alone_row(service, samples)
         yield (
             "the bare driver on the same database",
             *_medians((one.p50_us, one.p99_us, one.cpu_us) for one in bares),
             *_medians((one.database_us,) for one in bares),
         )
+
+
+def _alone_row(service: str, samples: Sequence[Sample]) -> tuple[str, ...]:
+    figures = ((one.load.p50_us, one.load.p99_us, one.service_us) for one in samples)
+    return service, *_medians(figures), _database(samples)
 
 
 def connection_rows(costs: Costs) -> Iterator[tuple[str, ...]]:

@@ -39,10 +39,11 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 @needs_wrk
 def test_a_short_run_prints_its_table() -> None:
     options = ("--seconds", "0.3", "--rounds", "1", "--extras", "alone")
-    done = bench(*options, "--only", "list", "--services", "sqlite", "responder")
+    done = bench(*options, "--only", "list", "--services", "memory", "sqlite", "responder")
     assert done.returncode == 0, done.stderr
     assert "**the menu**" in done.stdout
-    assert done.stdout.count("| order-food, sqlite |") == 2
+    for service in ("memory", "sqlite"):  # the menu, and one order at a time
+        assert done.stdout.count(f"| order-food, {service} |") == 2
     assert done.stdout.count("| bare responder |") == 1
     assert "| the bare driver on the same database |" in done.stdout
     assert "| one order at a time, p50, order-food, sqlite" in done.stdout
