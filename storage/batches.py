@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import nullcontext
@@ -11,6 +12,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from storage.base import AroundCommit
 from storage.errors import OrderExists, StorageBusy, StorageError, StorageUnavailable, ValueRejected
+
+logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 512
 """The most writes that share one commit: it bounds how long the first of them waits."""
@@ -22,8 +25,8 @@ GATHER_TURNS = 4
 """The most turns of the event loop between two batches: in them those who were answered run, their
 answers leave, and what their clients send next arrives. A turn without work takes microseconds."""
 
-MANY = 40
-"""With more clients than this even half of them make a batch whose own cost is little for each."""
+HALVES_ABOVE = 40
+"""With more clients than this half of them, too, make a batch whose own cost is little for each."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,14 +42,16 @@ class _Waiting(NamedTuple, Generic[Item, Result]):
 class Batcher(Generic[Item, Result]):
     """Hands what is submitted to ``run`` in batches, one batch at a time, first come first served.
 
-    There is no delay to fill a batch: an idle batcher starts at once. Between two batches the
-    event loop gets a few turns, in which those who were answered send again: a batch is of all
-    clients. Where ``run`` leaves the work to ``another_process``, it is of half of them, if they
-    are many: while one half is stored, the other is answered. ``run`` answers each item with a
-    result or with the error of that item alone; what it raises is the error of all.
-    Of items that ``name_of`` gives an equal name, other than None, a batch holds one: each of the
-    others waits until the one before it is done. ``around``, asked at each batch, gives what to
-    enter around it; what that yields is called with the results.
+    There is no timer: an idle batcher starts at once. Between two batches the event loop gets a few
+    turns, in which those who were answered can send again, so that a batch is of all who send one
+    thing after the other. With ``halves`` it is of half of them, if they are many: while one half
+    is stored, the other is answered. That is worth it where ``run`` leaves this process alone.
+
+    ``run`` answers each item with a result or with the error of that item alone; what it raises is
+    the error of all. Of items that ``name_of`` gives an equal name, other than None, a batch holds
+    one: each of the others waits until the one before it is done, and then for the next batch.
+    ``around``, asked at each batch, gives what to enter around it; what that yields is called with
+    the results, which stand whatever it raises.
     """
 
     def __init__(
@@ -55,14 +60,14 @@ class Batcher(Generic[Item, Result]):
         *,
         name_of: Callable[[Item], Hashable] = lambda item: None,
         around: Callable[[], AroundCommit | None] = lambda: None,
-        another_process: bool = False,
+        halves: bool = False,
         batch_size: int = BATCH_SIZE,
         capacity: int = CAPACITY,
     ) -> None:
         self._run = run
         self._name_of = name_of
         self._around = around
-        self._another_process = another_process
+        self._halves = halves
         self._batch_size = batch_size
         self._capacity = capacity
         self._waiting: deque[_Waiting[Item, Result]] = deque()
@@ -94,11 +99,11 @@ class Batcher(Generic[Item, Result]):
         self._waiting.append(waiting)
 
     def _let_follow(self, done: _Waiting[Item, Result]) -> None:
-        """Queues the next item of the same name for the next batch."""
+        """Queues the next item of the same name, behind all that wait."""
         if done.name is None:
             return
         if behind := self._behind[done.name]:
-            self._waiting.appendleft(behind.popleft())
+            self._waiting.append(behind.popleft())
             self._number_behind -= 1
         else:
             del self._behind[done.name]
@@ -110,54 +115,65 @@ class Batcher(Generic[Item, Result]):
             await asyncio.wait([self._task])
 
     async def _drain(self) -> None:
-        clients = 0
+        clients = len(self._waiting)
         while self._waiting:
             size = min(self._size(clients), len(self._waiting))
             taken = [self._waiting.popleft() for _ in range(size)]
             if batch := [waiting for waiting in taken if not waiting.outcome.done()]:
                 await self._settle(batch)
-            for waiting in reversed(taken):
+            for waiting in taken:
                 self._let_follow(waiting)
-            # None of those who were just answered has run yet.
+            # Of those who were just answered none has run yet: who waits now is somebody else.
             clients = size + len(self._waiting)
             if clients > 1:
                 await self._gather(self._size(clients))
+                clients = max(clients, len(self._waiting))
 
     def _size(self, clients: int) -> int:
         """How many of so many clients make a batch."""
-        clients = max(clients, len(self._waiting))
-        if self._another_process and clients > MANY:
+        if self._halves and clients > HALVES_ABOVE:
             clients = (clients + 1) // 2
         return min(clients, self._batch_size)
 
     async def _gather(self, size: int) -> None:
-        """Lets so many arrive."""
+        """Returns when so many wait, or after GATHER_TURNS."""
         for _ in range(GATHER_TURNS):
             if len(self._waiting) >= size:
                 return
             await asyncio.sleep(0)
 
     async def _settle(self, batch: list[_Waiting[Item, Result]]) -> None:
-        around = self._around()
-        contexts = [waiting.context for waiting in batch]
+        for waiting, outcome in await self._outcomes(batch):
+            _resolve(waiting.outcome, outcome)
+
+    async def _outcomes(
+        self, batch: list[_Waiting[Item, Result]]
+    ) -> list[tuple[_Waiting[Item, Result], Result | StorageError]]:
+        """What each gets. Nobody is left without, whatever is raised."""
+        outcomes = None
         try:
+            around = self._around()
+            contexts = [waiting.context for waiting in batch]
             with around(contexts) if around else nullcontext(_ignore) as report:
                 results = await self._run([waiting.item for waiting in batch])
+                outcomes = [*zip(batch, results, strict=True)]
                 report(results)
-        except Exception as error:
-            results = [_own_error(error) for _ in batch]
-        for waiting, result in zip(batch, results, strict=True):
-            _resolve(waiting.outcome, result)
+        except (Exception, asyncio.CancelledError) as error:
+            if outcomes is None:
+                return [(waiting, _own_error(error)) for waiting in batch]
+            logger.exception("what is around a commit failed after it")
+        return outcomes
 
 
 def _ignore(results: Sequence[object]) -> None:
     """Does nothing with the results: nothing is entered around the commit."""
 
 
-def _own_error(error: Exception) -> StorageError:
+def _own_error(error: BaseException) -> StorageError:
     """An error of one waiter: raised in many tasks, one object would mix their tracebacks."""
     if isinstance(error, StorageError):
-        own: StorageError = type(error)(*error.args)
+        own = type(error).__new__(type(error), *error.args)  # its __init__ may take others
+        vars(own).update(vars(error))
         own.__cause__ = error.__cause__
     else:
         own = StorageError(f"storing a batch of orders failed: {error!r}")

@@ -40,7 +40,7 @@ class SQLStorage(Storage):
             self._store_batch,
             name_of=lambda new: new.key_name,
             around=lambda: self.around_commit,
-            another_process=self.another_process,
+            halves=self.another_process,
         )
 
     async def _finish_orders(self) -> None:

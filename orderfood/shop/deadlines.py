@@ -8,6 +8,7 @@ for each costs an order in memory 4 % (docs/decisions/0053-own-mechanisms.md).
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -84,7 +85,9 @@ class Deadlines:
         self._seconds = seconds
         self._calls: list[tuple[float, int, _Call]] = []
         self._number = count()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._rings_at = math.inf
+        """When the timer does: uvloop's own does not tell where that is now, or has been."""
 
     async def bound(self, name: str, awaitable: Awaitable[T]) -> T:
         """Awaits a call and returns its result. Raises StorageUnavailable when it exceeds the
@@ -111,7 +114,7 @@ class Deadlines:
             heappop(self._calls)
         call = _Call(task)
         heappush(self._calls, (deadline, next(self._number), call))
-        if self._timer is None or deadline < self._timer.when():
+        if deadline < self._rings_at:
             self._set_timer(deadline)
         return call
 
@@ -119,10 +122,11 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_at(deadline, self._expire)
+        self._rings_at = deadline
 
     def _expire(self) -> None:
         """Cancels the calls that have expired, and sets the timer for the next one."""
-        self._timer = None
+        self._timer, self._rings_at = None, math.inf
         now = asyncio.get_running_loop().time()
         while self._calls and (self._calls[0][2].task is None or self._calls[0][0] <= now):
             call = heappop(self._calls)[2]

@@ -1,21 +1,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, ContextVar
+from typing import cast
 
 import pytest
 
 from storage.base import ReportOutcomes
-from storage.batches import MANY, Batcher, together_or_alone
+from storage.batches import HALVES_ABOVE, Batcher, together_or_alone
 from storage.errors import (
     CouponUsedUp,
+    OrderConflict,
     StorageBusy,
     StorageError,
     StorageUnavailable,
     ValueRejected,
 )
+from storage.records import Order
 
 
 class Recorder:
@@ -53,7 +56,7 @@ async def test_an_idle_batcher_starts_at_once() -> None:
     assert store.batches == [[0], [1], [2]]
 
 
-async def sizes_of_batches(clients: int, *, another_process: bool = False) -> list[int]:
+async def sizes_of_batches(clients: int, *, halves: bool = False) -> list[int]:
     """Of the batches of so many clients that each send again when they have their answer, while one
     commit takes as long as an answer and the next request are under way."""
     sizes = []
@@ -69,7 +72,7 @@ async def sizes_of_batches(clients: int, *, another_process: bool = False) -> li
             await batcher.submit(number)
             await asyncio.sleep(0)
 
-    batcher = Batcher(store, another_process=another_process)
+    batcher = Batcher(store, halves=halves)
     first = asyncio.create_task(client(batcher, 0))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -77,21 +80,21 @@ async def sizes_of_batches(clients: int, *, another_process: bool = False) -> li
     return sizes
 
 
-@pytest.mark.parametrize("clients", [4, MANY + 2])
+@pytest.mark.parametrize("clients", [4, HALVES_ABOVE + 2])
 async def test_all_clients_share_every_commit(clients: int) -> None:
     assert await sizes_of_batches(clients) == [1, *[clients] * 5, clients - 1]
 
 
-async def test_where_another_process_stores_two_halves_take_turns() -> None:
-    assert set((await sizes_of_batches(MANY, another_process=True))[1:-1]) == {MANY}
-    half = MANY // 2 + 1
-    assert await sizes_of_batches(2 * half, another_process=True) == [1, *[half] * 11, half - 1]
+async def test_two_halves_of_many_take_turns() -> None:
+    assert set((await sizes_of_batches(HALVES_ABOVE, halves=True))[1:-1]) == {HALVES_ABOVE}
+    half = HALVES_ABOVE // 2 + 1
+    assert await sizes_of_batches(2 * half, halves=True) == [1, *[half] * 11, half - 1]
 
 
 async def test_a_half_of_those_who_wait_leaves_nobody_behind() -> None:
     store = Recorder()
-    batcher = Batcher(store, another_process=True)
-    many = range(3 * MANY)
+    batcher = Batcher(store, halves=True)
+    many = range(3 * HALVES_ABOVE)
     assert await asyncio.gather(*map(batcher.submit, many)) == [2 * number for number in many]
     assert sorted(one for batch in store.batches for one in batch) == list(many)
 
@@ -117,13 +120,56 @@ async def test_an_error_of_the_batch_is_everyones_own() -> None:
         await batcher.submit(3)
 
 
-async def test_a_mistake_in_the_store_reaches_the_callers() -> None:
-    async def fail(batch: list[int]) -> list[int]:
-        raise KeyError(batch[0])
+async def mistaken(batch: list[int]) -> list[int]:
+    raise KeyError(batch[0])
 
-    with pytest.raises(StorageError) as caught:
-        await Batcher(fail).submit(1)
-    assert isinstance(caught.value.__cause__, KeyError)
+
+async def cancelled(batch: list[int]) -> list[int]:
+    raise asyncio.CancelledError
+
+
+async def forgetful(batch: list[int]) -> list[int]:
+    return batch[1:]
+
+
+@pytest.mark.parametrize("store", [mistaken, cancelled, forgetful])
+async def test_a_mistake_in_the_store_reaches_the_callers(
+    store: Callable[[list[int]], Awaitable[list[int]]],
+) -> None:
+    batcher = Batcher(store, name_of=parity)
+    async with asyncio.timeout(5):
+        for _ in range(2):  # of one name: nothing of the first stays behind
+            with pytest.raises(StorageError, match="storing a batch of orders failed"):
+                await batcher.submit(1)
+
+
+async def test_an_error_that_is_made_of_more_than_its_message_is_everyones_own_too() -> None:
+    order = cast(Order, object())
+
+    async def refuse(batch: list[int]) -> list[int]:
+        raise OrderConflict("as it stands", order)
+
+    with pytest.raises(OrderConflict, match="as it stands") as caught:
+        await Batcher(refuse).submit(1)
+    assert caught.value.order is order
+
+
+async def test_what_is_around_a_commit_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
+    def report(results: Sequence[object]) -> None:
+        raise RuntimeError("reported too much")
+
+    around = nullcontext(report)
+    batcher = Batcher(Recorder(), around=lambda: lambda contexts: around)
+    assert await batcher.submit(1) == 2
+    assert "reported too much" in caplog.text
+
+
+async def test_who_follows_an_equal_name_passes_nobody() -> None:
+    store = Recorder()
+    batcher = Batcher(store, name_of=parity, batch_size=2)
+    numbers = [1, 11, 21, 31, 2, 4, 6, 8]
+    assert await asyncio.gather(*map(batcher.submit, numbers)) == [2 * n for n in numbers]
+    assert store.batches == [[1, 2], [4, 6], [8, 11], [21], [31]]
 
 
 async def test_a_full_queue_refuses_at_once() -> None:
@@ -233,7 +279,7 @@ async def test_a_name_is_held_while_its_batch_runs_and_not_longer() -> None:
     await asyncio.sleep(0)
     store.open.set()
     assert await asyncio.gather(first, *rest) == [2, 22, 4, 42]
-    assert store.batches == [[1], [11, 2], [21]]
+    assert store.batches == [[1], [2, 11], [21]]
     assert await batcher.submit(31) == 62
     assert batcher._behind == {}
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
+import uvloop
 
 from orderfood.shop.deadlines import Deadlines, begin_request, counted, leave_request
 from storage.errors import OrderNotFound, StorageUnavailable
@@ -25,6 +27,29 @@ async def test_what_is_in_time_is_passed_on() -> None:
     assert await deadlines.bound("find", after(0, "found")) == "found"
     with pytest.raises(OrderNotFound):
         await deadlines.bound("get", failing())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_who_has_no_time_left_is_refused_alone(run: Callable[[Awaitable[None]], None]) -> None:
+    async def beside_each_other() -> None:
+        deadlines = Deadlines(0.05)
+
+        async def late() -> None:
+            begin_request()
+            with counted():
+                await asyncio.sleep(0.06)
+            calls = deadlines.bound("late", never()), deadlines.bound("in time", after(0, "found"))
+            refused, found = await asyncio.gather(*calls, return_exceptions=True)
+            assert isinstance(refused, StorageUnavailable)
+            assert isinstance(found, StorageUnavailable) or found == "found"
+
+        async def in_time() -> None:
+            for _ in range(200):
+                assert await deadlines.bound("in time", after(0.0005, "found")) == "found"
+
+        await asyncio.gather(late(), in_time())
+
+    run(beside_each_other())
 
 
 async def failing() -> None:
