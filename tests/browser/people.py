@@ -11,6 +11,9 @@ from tests.browser import kitchen
 from tests.browser.conftest import TABLET, Visit
 from tests.browser.kitchen import button
 
+CLOCK = r"(?:[A-Z][a-z]{2} \d{1,2}, )?\d\d:\d\d"
+"""A time as pages show it: with the date where that is another one than today's."""
+
 
 class Guest:
     """Somebody on the storefront, who then is on the page of an order."""

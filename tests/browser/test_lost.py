@@ -14,13 +14,13 @@ from playwright.sync_api import Page, Route, expect
 from rig.processes import RunningServer, serving
 from tests.browser.conftest import Visit
 from tests.browser.kitchen import button
-from tests.browser.people import Guest, Kitchen, open_kitchen
+from tests.browser.people import CLOCK, Guest, Kitchen, open_kitchen
 from tests.browser.shop_api import ShopApi
 from tests.browser.watching import Watch
 from tests.proxy import Proxy, proxy_before
 
 MINUTE = 60_000
-NOT_LIVE = re.compile(r"^Not live since \d\d:\d\d")
+NOT_LIVE = re.compile(f"^Not live since {CLOCK}")
 
 
 def expect_not_live(kitchen: Kitchen, guest: Guest) -> None:

@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 from rig.processes import RunningServer
 from tests.browser.accessible import assert_accessible
 from tests.browser.conftest import TABLET, Visit
+from tests.browser.people import CLOCK
 from tests.browser.shop_api import ShopApi
 from tests.browser.watching import Watch
 
@@ -41,7 +42,7 @@ def test_it_is_live(server: RunningServer, api: ShopApi, visit: Visit) -> None:
     state = page.get_by_role("status")
     expect_step(page, "Placed")
     api.act(order, "accept", {"minutes": 10})
-    expect(state).to_have_text(re.compile(r"In the kitchen, ready about \d\d:\d\d"))
+    expect(state).to_have_text(re.compile(f"^In the kitchen, ready about {CLOCK}$"))
     expect_step(page, "Accepted")
     expect(page.get_by_role("button", name="Cancel order")).to_be_hidden()
     api.act(order, "ready")
@@ -136,7 +137,7 @@ def test_it_says_when_it_is_not_live(
     page = visit(server.url)
     order: Any = {"id": order_one(page)}
     page.context.set_offline(True)
-    expect(page.get_by_text(re.compile(r"^Not live since \d\d:\d\d; trying again"))).to_be_visible()
+    expect(page.get_by_text(re.compile(f"^Not live since {CLOCK}; trying again"))).to_be_visible()
     api.act(order, "accept")
     page.context.set_offline(False)
     expect_step(page, "Accepted")

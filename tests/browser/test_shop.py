@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from rig.processes import RunningServer
 from tests.browser.conftest import Visit
 from tests.browser.kitchen import button, expect_chosen
-from tests.browser.people import Guest, Kitchen, open_kitchen
+from tests.browser.people import CLOCK, Guest, Kitchen, open_kitchen
 from tests.browser.shop_api import ShopApi
 
 AT_ONCE = 1000
@@ -42,8 +42,8 @@ def test_a_guest_orders_and_the_kitchen_serves(server: RunningServer, visit: Vis
     new.get_by_role("radio", name="20").check()
     kitchen.press(number, "Accept")
     expect(kitchen.card(number, "In the kitchen")).to_be_visible()
-    expect(guest.state).to_have_text(re.compile(r"^In the kitchen, ready about \d\d:\d\d$"))
-    due = guest.state.inner_text()[-5:]
+    expect(guest.state).to_have_text(re.compile(f"^In the kitchen, ready about {CLOCK}$"))
+    due = guest.state.inner_text().partition(" about ")[2]
     expect(kitchen.card(number)).to_contain_text(f"due at {due}")
     kitchen.press(number, "Ready")
     expect(kitchen.card(number, "Ready")).to_be_visible()
