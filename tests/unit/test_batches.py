@@ -149,8 +149,9 @@ async def test_an_error_that_is_made_of_more_than_its_message_is_everyones_own_t
     async def refuse(batch: list[int]) -> list[int]:
         raise OrderConflict("as it stands", order)
 
-    with pytest.raises(OrderConflict, match="as it stands") as caught:
-        await Batcher(refuse).submit(1)
+    async with asyncio.timeout(5):
+        with pytest.raises(OrderConflict, match="as it stands") as caught:
+            await Batcher(refuse).submit(1)
     assert caught.value.order is order
 
 
