@@ -34,6 +34,10 @@ COUNT_PAUSE = 200.0
 """The least pause after a count, as a multiple of the time that it took: where a million orders
 wait it costs the database no more than half a percent of its time, for each process."""
 
+COUNT_LONGEST_PAUSE = 60.0
+"""The longest pause in seconds: one count that a busy store answers late, or not at all, does not
+hide for minutes what waits since."""
+
 LAGS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 WAITS = (60, 120, 180, 300, 420, 600, 900, 1200, 1800, 2700, 3600, 5400, 7200)
 """1 to 120 minutes: promtool wants seconds."""
@@ -153,7 +157,8 @@ class KitchenMetrics(Observer):
             began = clock()
             with suppress(StorageError):
                 self.show(await storage.count_open_orders(), datetime.now(UTC))
-            await sleep(max(COUNT_SECONDS, COUNT_PAUSE * (clock() - began)))
+            pause = min(COUNT_PAUSE * (clock() - began), COUNT_LONGEST_PAUSE)
+            await sleep(max(COUNT_SECONDS, pause))
 
     def show(self, waiting: OpenOrders, now: datetime) -> None:
         """Sets the gauges of the orders that wait."""

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from orderfood.observe.kitchen_metrics import COUNT_SECONDS
+from orderfood.observe.kitchen_metrics import COUNT_LONGEST_PAUSE, COUNT_SECONDS
 from orderfood.shop.followers import STREAM_ENDINGS, STREAM_KINDS
 from orderfood.shop.lifecycle import EVENTS, STEPS
 from orderfood.shop.orders import ACTION_OUTCOMES
@@ -38,8 +38,9 @@ def act(client: Client, order: str, action: str, body: object = None, **headers:
 
 
 def wait_for(client: Client, wanted: Callable[[Scraped], bool]) -> Scraped:
-    """The first exposition that is as wanted: one may be a second old."""
-    deadline = time.monotonic() + PATIENCE
+    """The first exposition that is as wanted: one may be as old as the longest pause after a count,
+    which a busy machine makes slow."""
+    deadline = time.monotonic() + PATIENCE + COUNT_LONGEST_PAUSE
     while not wanted(found := Scraped(client)):
         assert time.monotonic() < deadline, found.text
         time.sleep(0.1)
@@ -127,9 +128,9 @@ def test_orders_that_wait(client: Client, server: RunningServer) -> None:
     older = wait_for(
         client, lambda scraped: scraped.value("orders_oldest_placed_age_seconds") > age
     )
-    assert older.value("storage_call_duration_seconds_count", operation="count_open_orders") < (
-        2 + PATIENCE / COUNT_SECONDS
-    )
+    counted = older.value("storage_call_duration_seconds_count", operation="count_open_orders")
+    up_for = time.time() - older.value("process_start_time_seconds")
+    assert counted <= 1 + up_for / COUNT_SECONDS, "not once a scrape"
 
 
 @contextmanager
