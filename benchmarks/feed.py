@@ -179,7 +179,7 @@ TWO_REPLICAS = Row("over two replicas on Postgres", 100)
 BEHIND_A_POOLER = Row("the same behind PgBouncer", 100)
 
 HEAD = """\
-| streams | order to socket, p50 and p99 ms | beyond idle, MiB | orders alone, p99 ms | beside, p99 ms | CPU |
+| streams | delay from order to socket, p50 and p99 ms | memory above idle, MiB | orders alone, p99 ms | orders beside streams, p99 ms | CPU, % of a core |
 | --- | --- | --- | --- | --- | --- |"""  # noqa: E501
 
 

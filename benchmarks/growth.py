@@ -204,7 +204,7 @@ def measure(few: Database, many: Database, rounds: int) -> Iterator[Row]:
     with sites[0].serving() as one, sites[1].serving() as other:
         yield from in_turns(sites, REQUESTS, rounds, "ms")
         peaks = [peak_memory(server.process.pid) / 2**20 for server in (one, other)]
-        yield Row("order-food: memory at most", "MB", peaks[0], peaks[1])
+        yield Row("order-food: peak memory", "MB", peaks[0], peaks[1])
     yield from in_turns(sites, PROGRAMS, rounds, "s")
     yield Row("dump", "s", timed(few.dump), timed(many.dump), bounded=False)
     yield Row("restore", "s", timed(few.restore), timed(many.restore), bounded=False)

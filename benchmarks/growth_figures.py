@@ -182,13 +182,13 @@ REQUESTS = (
     Figure("look-up of an order", 40, look_up),
     Figure("order", 30, order),
     Figure("order with a coupon", 30, order_with_coupon),
-    Figure("replay of an order under its key", 30, replay),
+    Figure("repeat of an order with its Idempotency-Key", 30, replay),
     Figure("cancel", 20, cancel),
     Figure("kitchen's list of open orders", 20, kitchen_list),
     Figure("the 50 orders completed last", 20, completed_list),
     Figure("an order with its events", 30, history),
     Figure("feed's catch-up, 500 of the oldest events", 10, catch_up),
-    Figure("the same of one customer, each event", 10, own_catch_up),
+    Figure("feed's catch-up of one customer, per event", 10, own_catch_up),
 )
 PROGRAMS = (
     Figure("order-food: start until it is ready", 1, start),

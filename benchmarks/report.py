@@ -46,7 +46,7 @@ def as_text(results: Results, command: str) -> str:
     rows = beside_rows(results)
     if rows:
         header = ("service", "what", "p99 ms alone", "p99 ms beside", "with loads elsewhere")
-        parts.append(f"**With something going on beside**\n\n{table(header, rows)}")
+        parts.append(f"**Latency beside other work**\n\n{table(header, rows)}")
     parts.append(costs_tables(results))
     parts.append(goals_table(results))
     return "\n".join(part for part in parts if part)
@@ -66,7 +66,11 @@ def costs_tables(results: Results) -> str:
     tables = (
         ("One order at a time", alone, [*alone_rows(costs)]),
         ("An order among many connections, and by workers", many, [*connection_rows(costs)]),
-        ("A steady pace of requests, alone and beside", beside, [*disturbed_rows(results)]),
+        (
+            "Requests at a fixed rate beside other work",
+            beside,
+            [*disturbed_rows(results)],
+        ),
     )
     return "\n".join(
         f"**{name}**\n\n{table(header, rows)}" for name, header, rows in tables if rows

@@ -84,9 +84,9 @@ def beside_rows(results: Results) -> list[tuple[str, ...]]:
     """What was measured with something beside it: who, what, and the p99 in milliseconds alone,
     with it, and with the control."""
     kinds = (
-        ("reads, then with orders", results.busy),
-        ("the same at the limit", results.saturated),
-        ("mixed load, then with loads", results.loads),
+        ("reads beside orders", results.busy),
+        ("reads beside orders, without pauses", results.saturated),
+        ("mixed load beside loads", results.loads),
     )
     return [
         (name, what, *map(_p99_text, (one.alone, one.beside, one.control)))

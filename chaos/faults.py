@@ -93,7 +93,7 @@ def terminate_starting(stage: Stage) -> None:
 
 
 def kill_backend(stage: Stage) -> None:
-    """SIGKILL to a connection's process: Postgres ends all, and recovers"""
+    """SIGKILL to the process of a connection: Postgres ends all connections and recovers"""
     if backends := _backends(stage):
         send(signal.SIGKILL, [stage.dice.choice(backends)])
 
@@ -131,7 +131,7 @@ def restart_postgres(stage: Stage) -> None:
 
 
 def fill_disk(stage: Stage) -> None:
-    """no byte is free where the database lies, for 0.5 to 6.5 s"""
+    """the disk of the database is full for 0.5 to 6.5 s"""
     _filled(stage, lambda: stage.while_())
 
 

@@ -29,12 +29,13 @@ def tables(outcomes: Sequence[Outcome], minutes: float) -> str:
         if any(fault.__name__ in outcome.gaps for outcome in outcomes)
     ]
     counts = [[name, *(f"{one.counts[name]:,}" for one in outcomes)] for name in outcomes[0].counts]
-    lost = ["lost, doubled or wrong", *("**0**" for _ in outcomes)]
-    when = f"{datetime.now(UTC):%Y-%m-%d}, {minutes:g} minutes"
+    lost = ["lost, duplicated or wrong", *("**0**" for _ in outcomes)]
     return (
-        f"Of {when}; how often it was done, and the longest time without an acknowledged order:\n\n"
-        f"{table(['what is done', *names], faults)}\n"
-        f"What was acknowledged, and what is there:\n\n{table(['', *names], [*counts, lost])}\n"
+        f"Run of {datetime.now(UTC):%Y-%m-%d}, {minutes:g} minutes: the databases in parallel, each"
+        " half of the time with one server and half with two.\nEach cell shows how often the fault"
+        " was injected, and the longest time without an acknowledged order:\n\n"
+        f"{table(['fault', *names], faults)}\n"
+        f"Acknowledged requests and stored data:\n\n{table(['', *names], [*counts, lost])}\n"
     )
 
 

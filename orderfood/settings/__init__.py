@@ -48,14 +48,14 @@ class Settings(ServiceSettings):
 
     guest_orders: bool = setting(
         "true",
-        "whether guests may order in a browser without a key; false: only who has one",
+        "whether guests may order in a browser without a key; if false, every order needs a key",
         "true or false",
         values.boolean,
     )
     guest_rate_limit: Rate | None = setting(
         "60/minute",
-        "how many orders and cancellations guests may send from one address; off: any number."
-        " Behind a proxy it needs TRUSTED_PROXIES, or all guests are one address",
+        "how many orders and cancellations guests may send from one address; off: no limit."
+        " Behind a proxy it needs TRUSTED_PROXIES; otherwise all guests count as one address",
         values.RATE,
         values.rate_limit,
     )

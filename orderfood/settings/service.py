@@ -63,8 +63,8 @@ class ServiceSettings:
 
     storage_url_file: Path | None = setting(
         "none",
-        "a file that holds the URL, instead of STORAGE_URL; read anew for each connection to"
-        " Postgres, so that a rotated password needs no restart",
+        "a file that contains the URL, used instead of STORAGE_URL; read again for each new"
+        " connection to Postgres, so that a changed password needs no restart",
         "the path of a file that holds a storage URL",
         values.folder_or_none,
         compute=lambda: "",
@@ -72,8 +72,8 @@ class ServiceSettings:
     """None when the URL stands in a variable."""
     storage_url: str = setting(
         "sqlite:///orderfood.db",
-        "where the facts are kept: memory://, sqlite:///path or"
-        " postgresql://user:password@host/db?options (postgres:// too; sslmode as in libpq)",
+        "the database: memory://, sqlite:///path or postgresql://user:password@host/db?options"
+        " (postgres:// also works; sslmode as in libpq)",
         "memory://, sqlite:///path or postgresql://user:password@host/db?options",
         values.storage_url,
         empty="refused",  # a secret that is empty must not send orders elsewhere
@@ -87,14 +87,14 @@ class ServiceSettings:
     )
     storage_wait_seconds: float = setting(
         "30",
-        "how long a program waits for a database that is not up yet, then one clear error and"
-        " exit 1",
+        "how long a program waits for a database that has not started yet; after that it prints"
+        " one error and ends with exit code 1",
         values.SECONDS,
         values.seconds,
     )
     host: str = setting(
         "127.0.0.1",
-        "the address where order-food listens; :: is all addresses of both families",
+        "the address where order-food listens; :: means all IPv4 and IPv6 addresses",
         "a host name or an IP address, without a port",
         values.host,
     )
@@ -113,8 +113,9 @@ class ServiceSettings:
     )
     spool_dir: Path | None = setting(
         "the system's folder for temporary files",
-        "the folder where database-load keeps what is too much for memory while it reads the coupon"
-        " files: 8 bytes for each of their lines, in a file without a name; small files need none",
+        "the folder where database-load stores data that does not fit into memory while it reads"
+        " the coupon files: 8 bytes for each line, in a file without a name; small coupon files"
+        " need no such file",
         "the path of a folder",
         values.folder_or_none,
         compute=lambda: "",
@@ -122,8 +123,8 @@ class ServiceSettings:
     """None: where the system keeps temporary files, which is looked for when it is needed."""
     environment: str = setting(
         "dev",
-        "reported in logs, spans and metrics; where it is prod or production the sample keys open"
-        " nothing",
+        "reported in logs, spans and metrics; if it is prod or production, the sample keys are"
+        " rejected",
         values.LABEL,
         values.label,
     )
@@ -136,7 +137,7 @@ class ServiceSettings:
     )
     log_level: str = setting(
         "info",
-        "the least that is logged: debug, info, warning, error or critical",
+        "the lowest level that is logged: debug, info, warning, error or critical",
         "debug, info, warning, error or critical",
         values.log_level,
     )
@@ -157,78 +158,82 @@ class ServiceSettings:
     """Origins as browsers send them, or ``("*",)``."""
     drain_seconds: float = setting(
         "5",
-        "on SIGTERM: how long new requests are still served while /ready is 503 (it ends sooner"
-        " when no connection is open); requests in flight get at most as long again. SIGINT"
-        " skips the wait",
+        "after SIGTERM: how long new requests are still served while /ready is 503 (shorter if no"
+        " connection is open). After that, requests in flight get at most the same time again."
+        " SIGINT skips the wait",
         values.SECONDS,
         values.seconds,
     )
     idle_seconds: float = setting(
         "75",
-        "how long a connection may be silent between two requests; to be longer than the load"
-        " balancer keeps its own, so that it and not the server ends them",
+        "how long a connection may be idle between two requests; must be longer than the idle"
+        " timeout of the load balancer, so that the load balancer closes idle connections, not the"
+        " server",
         "a number of seconds from 1 to 86400, such as 75 or 620",
         values.seconds_from_one,
     )
     http_server: HTTPServerName = setting(
         "httptools",
-        "who parses HTTP: httptools, a parser in C, or tornado, Tornado's own server",
+        "the HTTP server: httptools (a parser in C) or tornado (Tornado's own server)",
         "httptools or tornado",
         values.http_server,
     )
     workers: int = setting(
         "1",
-        "how many processes serve, on one port; memory:// has one",
+        "the number of server processes, all on one port; must be 1 with memory://",
         "a whole number from 1 to 64, and 1 with memory://",
         values.whole_number(1, 64),
         fit=_fitting_workers,
     )
     feed_clients: int = setting(
         "2000",
-        "how many may follow the feed at the same time, in each process; one more is 503",
+        "the maximum number of event streams in each process; further streams get 503",
         "a whole number from 0 to 1000000",
         values.whole_number(0, 1_000_000),
     )
     rate_limit: Rate | None = setting(
         "off",
-        "how many requests a client may send, such as 100/minute: counted for each good key, or"
-        " else for each address (IPv6: each /64), in each process; not for /health, /ready and"
-        " /metrics",
+        "how many requests a client may send, such as 100/minute; counted for each valid key, or"
+        " for each address if there is no valid key (IPv6: each /64), in each process; not for"
+        " /health, /ready and /metrics",
         values.RATE,
         values.rate_limit,
     )
     """None when requests are not limited."""
     abuse_limit: Rate | None = setting(
         "off",
-        "how many wrong keys and unknown coupon codes may come from one address, such as 30/minute;"
-        " more are 429. Behind a proxy it needs TRUSTED_PROXIES, or all customers are one address",
+        "how many wrong keys and unknown coupon codes may come from one address, such as"
+        " 30/minute; further ones get 429. Behind a proxy it needs TRUSTED_PROXIES; otherwise all"
+        " customers count as one address",
         values.RATE,
         values.rate_limit,
     )
     """None when wrong keys and unknown coupon codes are not limited."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = setting(
         "none",
-        "the networks of the proxies that are believed, with commas between: who they say that a"
-        " client is (X-Forwarded-For, Forwarded), and whether its request is traced (traceparent)",
+        "the networks of trusted proxies, separated by commas. The service accepts from them the"
+        " client's address (X-Forwarded-For, Forwarded) and the decision whether a request is"
+        " traced (traceparent)",
         "none, or addresses or networks such as 10.0.0.0/8, with commas between",
         values.networks,
     )
     preparation_minutes: int = setting(
         "15",
-        "when an accepted order will be ready, in minutes from then, unless the kitchen says so",
+        "in how many minutes an accepted order is expected to be ready, if the kitchen gives no"
+        " other time",
         "a whole number from 1 to 240",
         values.whole_number(1, 240),
     )
     accept_alert_minutes: int = setting(
         "10",
-        "after how many minutes an order that nobody has accepted is an alert; 0: never",
+        "after how many minutes an order that nobody has accepted causes an alert; 0: never",
         "a whole number from 0 to 1440",
         values.whole_number(0, 1440),
     )
     personal_data_days: int = setting(
         "30",
-        "how many days after their end the names and notes of completed and cancelled orders are"
-        " kept; 0 keeps them for ever",
+        "how many days the names and notes of an order are kept after it was completed or"
+        " cancelled; 0 keeps them forever",
         "a whole number from 0 to 36500",
         values.whole_number(0, 36500),
     )
@@ -241,13 +246,13 @@ class ServiceSettings:
     )
     enable_metrics: bool = setting(
         "true",
-        "whether order-food counts and serves GET /metrics; false: 404",
+        "whether order-food collects metrics and serves GET /metrics; if false, it is 404",
         "true or false",
         values.boolean,
     )
     metrics_port: int | None = setting(
         "the same as PORT",
-        "a port of its own for GET /metrics, which then is 404 on PORT; 0 is any free one",
+        "a separate port for GET /metrics, which is then 404 on PORT; 0 means any free port",
         "a whole number from 0 to 65535",
         values.port_or_none,
         compute=lambda: "",
@@ -256,9 +261,9 @@ class ServiceSettings:
     """None when the metrics have no port of their own."""
     jaeger_endpoint: str = setting(
         "http://localhost:14268/api/traces",
-        "where spans go, as thrift over HTTP; set and empty: nowhere. OTEL_EXPORTER_OTLP_ENDPOINT"
-        " takes its place; OTEL_SDK_DISABLED, OTEL_TRACES_SAMPLER and the other standard variables"
-        " count",
+        "the collector to which spans are sent, as thrift over HTTP; empty: none."
+        " OTEL_EXPORTER_OTLP_ENDPOINT replaces it; OTEL_SDK_DISABLED, OTEL_TRACES_SAMPLER and the"
+        " other standard variables also apply",
         "an http:// or https:// URL, or nothing at all",
         values.endpoint,
         empty="a value",

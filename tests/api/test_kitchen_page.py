@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rig.jaeger import lasting_port
+from rig.ports import free_port
 from rig.processes import PATIENCE, ROOT, RunningServer, prepare, serving
 from tests.api.client import connect
 
@@ -94,11 +94,11 @@ def test_the_pages_commands(sqlite_url: str) -> None:
     prepare(sqlite_url)
     with serving(sqlite_url) as server:
         ask, told = code("docs/kitchen.md", "## Following orders", "sh"), []
-        ask += code("docs/kitchen.md", "## Sold out, and closed for a while", "sh")
+        ask += code("docs/kitchen.md", "## Sold-out products and pausing the shop", "sh")
         for command in "".join(ask).replace("\\\n", "").splitlines():
             asked = command.replace("localhost:8080", server.url.removeprefix("http://"))
             following = " -N " in command
-            told.append(run(asked.replace("curl ", f"curl -sf{'m1' if following else ''} "), 28))
+            told.append(run(asked.replace("curl ", f"curl -sf{'m5' if following else ''} "), 28))
             assert told[-1], command
     assert ('"orders":[' in told[0], '"position"' in told[2]) == (True, True)
     assert ('"available":false' in told[-5], '"open":false' in told[-3]) == (True, True)
@@ -155,7 +155,7 @@ def test_the_client_misses_nothing_whatever_becomes_of_the_server(
     sqlite_url: str, tmp_path: Path, http_server: str
 ) -> None:
     prepare(sqlite_url)
-    port = lasting_port()
+    port = free_port()
     kitchen = Kitchen(sqlite_url, port)
     with follower(port, tmp_path) as follows:
         with kitchen.open(http_server) as server:
@@ -180,7 +180,7 @@ def test_the_client_misses_nothing_whatever_becomes_of_the_server(
 
 def test_the_client_lists_again_when_a_backup_was_restored(sqlite_url: str, tmp_path: Path) -> None:
     prepare(sqlite_url)
-    port = lasting_port()
+    port = free_port()
     kitchen, file = Kitchen(sqlite_url, port), Path(sqlite_url.removeprefix("sqlite:///"))
     with follower(port, tmp_path) as follows:
         with kitchen.open("httptools") as server:
