@@ -24,7 +24,7 @@ from benchmarks.services import (
     running,
     wait_until_it_answers,
 )
-from rig.postgres import free_port
+from rig.ports import free_port
 from rig.processes import prepare, run
 
 READERS = 58

@@ -26,7 +26,8 @@ from benchmarks.interpreters import Interpreter
 from benchmarks.load import SCENARIOS, Target
 from benchmarks.menu import FIXTURES
 from benchmarks.tracing import Collector, collector
-from rig.postgres import NamedServer, StartedServer, free_port, open_server
+from rig.ports import free_port
+from rig.postgres import NamedServer, StartedServer, open_server
 from rig.processes import ROOT, environment, prepare
 
 START_SECONDS = 30.0

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from tornado.web import Application, RequestHandler
 
-from rig.postgres import free_port, wait_for_port
+from rig.ports import free_port
+from rig.postgres import wait_for_port
 from rig.processes import ROOT
 
 CONFIG = """

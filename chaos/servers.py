@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from rig.postgres import free_port
+from rig.ports import free_port
 from rig.processes import PATIENCE, command, environment
 
 RESTART_SECONDS = 0.3

@@ -28,7 +28,7 @@ MIN_PAUSE_SECONDS = 0.02
 
 PAUSE_FACTOR = 20.0
 """The least pause after a batch, as a multiple of the time that the batch took: a database that is
-busy, or slow, gets longer pauses."""
+busy, or slow, gets longer pauses, up to CLEANUP_SECONDS."""
 
 
 @asynccontextmanager
@@ -92,7 +92,7 @@ async def clean_up(batch: CleanUp) -> None:
         with suppress(StorageError):
             done = await batch()
         pause = max(MIN_PAUSE_SECONDS, PAUSE_FACTOR * (clock() - began))
-        await asyncio.sleep(CLEANUP_SECONDS if done < DELETE_BATCH else pause)
+        await asyncio.sleep(CLEANUP_SECONDS if done < DELETE_BATCH else min(pause, CLEANUP_SECONDS))
 
 
 async def number_events(storage: Storage) -> None:

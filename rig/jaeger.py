@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rig.ports import free_port
 from rig.processes import PATIENCE
 
 CONFIG = """
@@ -40,16 +39,6 @@ receivers:
 exporters:
   jaeger_storage_exporter: {{trace_storage: memory}}
 """
-
-
-def lasting_port() -> int:
-    """A free port that stays free while nobody listens on it: below those that the system gives to
-    clients, one of which might even reach itself there."""
-    while True:
-        port = random.randint(20_000, 32_000)
-        with socket.socket() as listener, suppress(OSError):
-            listener.bind(("127.0.0.1", port))
-            return port
 
 
 @dataclass(frozen=True)
@@ -99,7 +88,7 @@ class Jaeger:
     """A Jaeger that can be stopped and started again on the ports that it has."""
 
     def __init__(self, folder: Path) -> None:
-        self._ports = {name: lasting_port() for name in ("query", "thrift", "otlp")}
+        self._ports = {name: free_port() for name in ("query", "thrift", "otlp")}
         self._config = folder / "jaeger.yaml"
         self._config.write_text(CONFIG.format(**self._ports))
         self._log = folder / "jaeger.log"

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rig.postgres import START_SECONDS, free_port, wait_for_port
+from rig.ports import free_port
+from rig.postgres import START_SECONDS, wait_for_port
 
 CONFIGURATION = """
 daemon off;

@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from orderfood.settings import Settings, read_settings
+from rig.ports import free_port
 
 JAEGER = 16686
 """Where a Jaeger without a configuration of its own answers queries."""
@@ -144,14 +145,6 @@ def is_free(port: int) -> bool:
     """Whether nobody listens there."""
     with socket.socket() as probe:
         return probe.connect_ex(("localhost", port)) != 0
-
-
-def free_port() -> int:
-    """Any that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

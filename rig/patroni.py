@@ -24,17 +24,12 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from rig.postgres import (
-    execute,
-    find_binaries,
-    free_port,
-    run,
-    unprivileged_user,
-)
+from rig.ports import free_port
+from rig.postgres import execute, find_binaries, run, unprivileged_user
 
 PASSWORD = "s3cret"
-START_SECONDS = 30.0
-TTL, LOOP_WAIT, RETRY_TIMEOUT = 10, 1, 3
+START_SECONDS = 60.0
+TTL, LOOP_WAIT, RETRY_TIMEOUT = 10, 1, 4
 """Patroni's timing, as quick as it can be had: three times as slow is usual."""
 
 PROGRAMS = {"patroni": "patroni", "etcd": "etcd-server"}

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from rig.postgres import START_SECONDS, free_port, unprivileged_user, wait_for_port
+from rig.ports import free_port
+from rig.postgres import START_SECONDS, unprivileged_user, wait_for_port
 
 CONFIGURATION = """
 [databases]

@@ -28,6 +28,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import asyncpg
 import pytest
 
+from rig.ports import free_port
+
 URL_VARIABLE = "ORDERFOOD_TEST_POSTGRES_URL"
 USER, PASSWORD = "orderfood", "s3cret/word"
 START_SECONDS = 60.0
@@ -253,13 +255,6 @@ def can_run(folder: Path, user: str | None) -> bool:
     except OSError:
         return False
     return done.returncode == 0
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:

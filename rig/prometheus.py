@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from rig.jaeger import lasting_port
+from rig.ports import free_port
 from rig.processes import PATIENCE
 
 CONFIG = """
@@ -64,7 +64,7 @@ def running_prometheus(
 ) -> Iterator[Prometheus]:
     """Skips where the program is not on the PATH."""
     need("prometheus")
-    config, port = folder / "prometheus.yaml", lasting_port()
+    config, port = folder / "prometheus.yaml", free_port()
     listed = ", ".join(targets)
     config.write_text(CONFIG.format(targets=listed, rules=f'"{rules}"' if rules else ""))
     options = {

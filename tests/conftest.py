@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +76,14 @@ def end_tasks(loop: asyncio.AbstractEventLoop) -> None:
         task.cancel()
     if left:
         loop.run_until_complete(asyncio.wait(left, timeout=1.0))
+
+
+@pytest.fixture
+def default_jaeger() -> Iterator[None]:
+    """The address that JAEGER_ENDPOINT has by default, for one test at a time of all processes."""
+    with (Path(tempfile.gettempdir()) / "orderfood-default-jaeger").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,9 @@ from contextlib import suppress
 
 logger = logging.getLogger(__name__)
 
+BACKLOG = 1024
+"""Connections that the kernel holds until they are accepted."""
+
 AT_ONCE = 128
 """Connections that are accepted in one turn of the event loop."""
 
@@ -63,7 +66,10 @@ class Acceptor:
     def _accept(self) -> None:
         if self._count is not None:
             self._rest(min(MOST_REST, REST_SECONDS * (SHARE + self._count())))
-        for _ in range(AT_ONCE if self._count is None else SHARE):
+        self._accept_some(AT_ONCE if self._count is None else SHARE)
+
+    def _accept_some(self, most: int) -> None:
+        for _ in range(most):
             try:
                 accepted, _ = self._listening.accept()
             except BlockingIOError:
@@ -92,9 +98,11 @@ class Acceptor:
         self._resuming = self._loop.call_later(seconds, self._watch)
 
     def close(self) -> None:
-        """Stops accepting and closes the listening socket; a second call does nothing."""
+        """Accepts what has connected already, which closing would reset, and closes the listening
+        socket; a second call does nothing."""
         if self._listening.fileno() < 0:
             return
+        self._accept_some(BACKLOG)
         if self._resuming is not None:
             self._resuming.cancel()
         self._loop.remove_reader(self._listening)

@@ -16,6 +16,7 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from orderfood.server.accepting import BACKLOG
 from orderfood.server.exchange import Application
 from orderfood.server.limits import Limits
 from orderfood.server.listener import HttpToolsServer
@@ -25,9 +26,6 @@ from orderfood.settings import Settings
 from orderfood.signals import ending_signals
 
 logger = logging.getLogger(__name__)
-
-BACKLOG = 1024
-"""Connections that the kernel holds until they are accepted."""
 
 _TICK = 0.05
 
@@ -80,9 +78,11 @@ class Server:
         await _wait_until(lambda: self._http.open_connections == 0, seconds)
 
     async def stop(self, seconds: float) -> None:
-        """Phase two: stops listening, waits for requests in flight, and closes every connection."""
+        """Phase two: stops listening, waits for requests that have come, and closes every
+        connection."""
         self._leave()
         self._http.stop()
+        await asyncio.sleep(_TICK)  # what has come until now is read, and is in flight then
         if not await _wait_until(lambda: self._unfinished() == 0, seconds):
             logger.warning("%d requests were cut off", self._unfinished())
         await self._http.close_all_connections()

@@ -24,6 +24,11 @@ T = TypeVar("T")
 CALL_SECONDS = 5.0
 """How long a request waits for the store, over all its calls, before it is answered with 503."""
 
+TURNS = 8
+"""Turns of the event loop between a deadline and the end of its calls. A process that was stopped,
+or got no processor, finds deadlines that have passed meanwhile before it reads the answers that
+have come meanwhile."""
+
 
 class _Spent:
     """The seconds that one request has waited for the store."""
@@ -121,12 +126,19 @@ class Deadlines:
     def _set_timer(self, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(deadline, self._expire)
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._ring)
         self._rings_at = deadline
 
-    def _expire(self) -> None:
-        """Cancels the calls that have expired, and sets the timer for the next one."""
+    def _ring(self) -> None:
         self._timer, self._rings_at = None, math.inf
+        self._expire(TURNS)
+
+    def _expire(self, turns: int) -> None:
+        """After so many turns cancels the calls that have expired, and sets the timer for the next
+        one."""
+        if turns:
+            asyncio.get_running_loop().call_soon(self._expire, turns - 1)
+            return
         now = asyncio.get_running_loop().time()
         while self._calls and (self._calls[0][2].task is None or self._calls[0][0] <= now):
             call = heappop(self._calls)[2]

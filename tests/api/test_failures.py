@@ -233,8 +233,12 @@ async def test_notices_that_fail_do_not_end_the_probing(
     await fill(storage)
     storage.trouble = defect
     storage.only = "wait_for_notice"
-    task = asyncio.create_task(context.shop.catalogue.run())
-    await asyncio.sleep(1.0)
-    assert not task.done()
-    assert context.shop.catalogue.fresh is not None
+    catalogue = context.shop.catalogue
+    task = asyncio.create_task(catalogue.run())
+    probes: set[float] = set()
+    async with asyncio.timeout(30):
+        while len(probes) < 4:
+            assert not task.done()
+            probes.add(catalogue._probed_at)
+            await asyncio.sleep(0.02)
     task.cancel()

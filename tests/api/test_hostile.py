@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from rig.processes import RunningServer, prepare, run, serving
+from rig.processes import PATIENCE, RunningServer, prepare, run, serving
 from tests.api.test_edges import (
     BODY,
     GET,
@@ -141,18 +141,25 @@ def place_large_orders(server: RunningServer) -> None:
 def test_who_pipelines_leaves_the_others_their_turn(server: RunningServer) -> None:
     """httptools: one connection that pipelines reads of a product makes everybody else wait for
     0.7 s, three for 1.2 s, ten for 1.7 s (Tornado: 7 ms)."""
+    alone = median_wait(server, time.monotonic() + 1)
     ends = time.monotonic() + 4
     attack = threading.Thread(target=pipeline_until, args=(server, ends))
     attack.start()
     time.sleep(0.5)
-    waited = []
-    while time.monotonic() < ends - 0.2:
+    waited = median_wait(server, ends - 0.2)
+    attack.join()
+    assert waited < 0.1 + 10 * alone
+
+
+def median_wait(server: RunningServer, ends: float) -> float:
+    """Seconds that a read takes until then."""
+    waited: list[float] = []
+    while time.monotonic() < ends or len(waited) < 5:
         began = time.monotonic()
         talk(server, GET + b"Connection: close\r\n\r\n")
         waited.append(time.monotonic() - began)
         time.sleep(0.01)
-    attack.join()
-    assert statistics.median(waited) < 0.1
+    return statistics.median(waited)
 
 
 def pipeline_until(server: RunningServer, ends: float) -> None:
@@ -210,7 +217,7 @@ def test_an_answer_on_its_way_is_sent_to_its_end(menu: Path, name: str, what: st
     connection, which is cut 0.5 s (Tornado: 0 s) later, though it has DRAIN_SECONDS."""
     grow_menu(menu, 100, 400) if what == "orders" else grow_menu(menu, 60_000)
     asked = LIST * 4 if what == "orders" else b"GET /api/product HTTP/1.1\r\nHost: x\r\n\r\n"
-    with serving("memory://", HTTP_SERVER=name, FIXTURES_DIR=menu, DRAIN_SECONDS=8) as server:
+    with serving("memory://", HTTP_SERVER=name, FIXTURES_DIR=menu, DRAIN_SECONDS=20) as server:
         if what == "orders":
             place_large_orders(server)
         received: list[bytes] = []
@@ -249,14 +256,17 @@ def test_what_comes_behind_the_last_request_does_not_reset_its_answer(
     """Both: the connection is closed, not shut down and drained as for 413: what is unread makes
     the kernel reset it, and most of the answer is lost."""
     asked = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n" + ENDING[name] + b"\r\n"
-    with socket_to(server) as connection:
-        sender = threading.Thread(target=send, args=(connection, asked + SMUGGLED * 100_000))
-        sender.start()
-        time.sleep(0.3)
-        received = b""
-        with suppress(OSError):
-            received = read_all(connection)
-        sender.join()
+    received = b""
+    for _ in range(3):  # a server waits two seconds for the reader: one that stands still is late
+        with socket_to(server) as connection:
+            sender = threading.Thread(target=send, args=(connection, asked + SMUGGLED * 100_000))
+            sender.start()
+            time.sleep(0.3)
+            with suppress(OSError):
+                received = read_all(connection)
+            sender.join()
+        if whole_answers(received) == [True]:
+            return
     assert whole_answers(received) == [True]
 
 
@@ -324,7 +334,7 @@ def test_an_answer_says_once_that_it_is_the_last(server: RunningServer) -> None:
 def test_an_expectation_has_no_case(server: RunningServer) -> None:
     """Tornado: silence."""
     with socket_to(server) as connection:
-        connection.settimeout(3)
+        connection.settimeout(PATIENCE)
         connection.sendall(POST + b"Expect: 100-Continue\r\nContent-Length: %d\r\n\r\n" % len(BODY))
         assert statuses(connection.recv(65536)) == [100] or statuses(connection.recv(65536))
 

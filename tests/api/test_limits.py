@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import pytest
 from tornado.httputil import HTTPServerConnectionDelegate
@@ -37,15 +38,17 @@ class Big(RequestHandler):
 
 
 @asynccontextmanager
-async def served(kind: str) -> AsyncIterator[int]:
-    async with serving(kind) as (_, port):
+async def served(kind: str, limits: Limits = LIMITS) -> AsyncIterator[int]:
+    async with serving(kind, limits) as (_, port):
         yield port
 
 
 @asynccontextmanager
-async def serving(kind: str) -> AsyncIterator[tuple[HttpToolsServer | TornadoServer, int]]:
+async def serving(
+    kind: str, limits: Limits = LIMITS
+) -> AsyncIterator[tuple[HttpToolsServer | TornadoServer, int]]:
     app: HTTPServerConnectionDelegate = Application([("/", Hello), ("/big", Big)])
-    server = HttpToolsServer(app, LIMITS) if kind == "httptools" else TornadoServer(app, LIMITS)
+    server = HttpToolsServer(app, limits) if kind == "httptools" else TornadoServer(app, limits)
     listening = bind("127.0.0.1", 0)
     port = listening.getsockname()[1]
     await server.listen(listening)
@@ -94,7 +97,7 @@ async def test_a_client_that_is_too_slow_is_ended(kind: str, name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["httptools", "tornado"])
 async def test_one_connection_too_many_is_ended_and_the_others_are_served(kind: str) -> None:
-    async with served(kind) as port:
+    async with served(kind, replace(LIMITS, idle_seconds=PATIENCE)) as port:
         opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         for reader, writer in opened:
             writer.write(GET)
@@ -153,7 +156,7 @@ async def test_what_is_sent_behind_does_not_end_an_answer_that_is_read(
     kind: str, name: str
 ) -> None:
     """Nobody reads it while the answer is on its way, so its time has not begun."""
-    async with served(kind) as port:
+    async with served(kind, replace(LIMITS, write_seconds=PATIENCE)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=65536)
         writer.write(BIG + BEHIND[name])
         received = 0

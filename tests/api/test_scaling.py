@@ -116,6 +116,8 @@ def test_no_order_fails_or_is_doubled_when_pgbouncer_shows_itself(pooled_url: st
         stored = [order["id"] for order in all_orders(client)]
         assert set(placed) <= set(stored)
         assert len(stored) == samples + CLIENTS
+        for server in (first, second):
+            assert server.stop() == 0
         said = [
             [line["level"] for line in server.lines if "do not last" in line["message"]]
             for server in (first, second)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
+from rig.ports import free_port
 from rig.processes import RunningServer, prepare, serving
 from tests.browser.shop_api import ShopApi
 from tests.browser.watching import Watch
@@ -140,7 +141,9 @@ def serve(database: str) -> Iterator[Callable[..., RunningServer]]:
     """Starts a server with some settings over this test's database: one more, or with ``PORT`` the
     next one where the last was killed."""
     with ExitStack() as running:
-        yield lambda **settings: running.enter_context(serving(database, **settings))
+        yield lambda **settings: running.enter_context(
+            serving(database, **{"PORT": free_port(), **settings})
+        )
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from rig.nginx import nginx_before
+from rig.ports import free_port
 from rig.processes import RunningServer, serving
 from tests.browser.conftest import Visit
 from tests.browser.kitchen import button
@@ -53,7 +54,7 @@ class Replicas:
         self.url = f"http://127.0.0.1:{running.enter_context(before)}"
 
     def _start(self, **settings: object) -> RunningServer:
-        settings |= {"DRAIN_SECONDS": 2}
+        settings = {"PORT": free_port(), "DRAIN_SECONDS": 2, **settings}
         return self._running.enter_context(serving(self._database, **settings))
 
     def replace(self, place: int, tree: Path) -> None:
@@ -155,7 +156,7 @@ def test_the_board_is_new_after_a_deploy_in_which_an_old_page_answered_last(
     """The board's stream was a new replica's already while its question went to an old one: nothing
     more happens to the stream, and the board finds out by itself."""
     watch.allow("net::ERR_")
-    with serving(postgres_database) as server:
+    with serving(postgres_database, PORT=free_port()) as server:
         kitchen = open_kitchen(visit, server.url)
         kitchen.page.clock.install()
         before = version_of(kitchen.page)

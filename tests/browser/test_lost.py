@@ -98,6 +98,7 @@ def test_offline_for_a_minute(
     expect_live(kitchen, guest)
     found = hungry.number()
     expect(kitchen.card(found, "New")).to_be_visible()
+    expect(kitchen.card(number, "In the kitchen")).to_be_visible()
     assert sorted(numbers_in(kitchen, "New")) == sorted([lost, *missed, found])
     expect(kitchen.card(lost)).to_contain_text("Cancelled by the guest")
     expect(kitchen.page.get_by_role("status")).to_contain_text("Accept was not done")
@@ -143,5 +144,6 @@ def test_a_network_that_falls_silent(proxy: Proxy, visit: Visit) -> None:
     expect(kitchen.card(missed, "New")).to_be_visible()
     expect(guest.state).to_have_text(re.compile("^In the kitchen"))
     expect_live(kitchen, guest)
+    expect(kitchen.card(number, "In the kitchen")).to_be_visible()
     assert numbers_in(kitchen, "New") == [missed]
     assert events_of(api, guest.order_id) == ["order.placed", "order.accepted"]

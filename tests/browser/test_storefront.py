@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,7 @@ def test_a_price_that_rises_is_shown_before_it_is_paid(
 
     load(database, change_fixtures(tmp_path / "fixtures", dearer))
     while api.send("GET", "/api/product/1").json["price"] != 14.5:
-        pass
+        time.sleep(0.05)
     place(page)
     expect(page.get_by_role("alert")).to_contain_text("it is now €14.50")
     expect(total_of(page)).to_contain_text("€14.50")
@@ -274,6 +275,7 @@ def test_two_tabs_share_the_cart_and_order_once(
     other.evaluate(f"setTimeout(() => {press}, 100)")
     expect_order(page)
     assert len(api.orders()) == 1
+    other.wait_for_url("**/orders/*")
     other.goto("/")
     expect(order_of(other).get_by_text("Nothing chosen yet.")).to_be_visible()
 

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import time
 from base64 import b64decode
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,10 @@ def deploy(
 # --- from nothing ---
 
 
+def is_among(wanted: str, found: Callable[[], list[str]]) -> bool:
+    return wanted in found()
+
+
 def test_deploys_from_nothing(timeline: Timeline) -> None:
     timeline.note("deploy.sh from nothing")
     told = deploy({})
@@ -51,9 +57,11 @@ def test_deploys_from_nothing(timeline: Timeline) -> None:
     assert "order-food is ready" in told
     pods = kube.order_food_pods()
     assert len(pods) == 2
+    wanted = ["Init:0/2", "Init:1/2", "Running", "Ready"]
     for pod in pods:
-        phases = timeline.watch.of_pod(pod["metadata"]["name"])
-        wanted = ["Init:0/2", "Init:1/2", "Running", "Ready"]
+        seen = partial(timeline.watch.of_pod, pod["metadata"]["name"])
+        wait_until("it was seen to be ready", partial(is_among, "Ready", seen))
+        phases = seen()
         assert [phase for phase in phases if phase in wanted] == wanted
 
 
@@ -239,6 +247,7 @@ def test_a_new_version_rolls_out_beside_the_old_one_on_one_schema(
     own = json.loads(Path(settings["ORDER_FOOD_VALUES"]).read_text())
     values.write_text(json.dumps({**own, "migrations": {"job": {"enabled": True}}}))
     deploy({**settings, "ORDER_FOOD_VALUES": str(values)}, version="next", tree=next_version)
+    wait_until("the old pods are gone", kube.no_pod_ends)  # one may be gone before its log is read
     logs = kubectl("logs", "-l", NAME, "-c", "database-migration")
     assert "the schema is up to date" in logs
     assert "applied 00" not in logs, "the Job has done it before"

@@ -37,7 +37,8 @@ def answers(*, price: float) -> None:
 def is_served(price: float) -> bool:
     with connect(kube.base_url()) as client:
         try:
-            return bool(client.get("/api/product/1").json["price"] == price)
+            answer = client.get("/api/product/1")
+            return answer.status == 200 and bool(answer.json["price"] == price)
         except OSError:
             return False
 

@@ -55,7 +55,7 @@ class Database:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Storage]:
         """A storage on this database, with its schema."""
-        async with open_storage(self.url, wait_seconds=5) as storage:
+        async with open_storage(self.url, wait_seconds=30) as storage:
             for migration in read_migrations(storage.backend):
                 await storage.apply_migration(migration)
             yield storage

@@ -108,9 +108,9 @@ async def cook_wins(cook: Storage, customer: Storage, order: Order) -> bool:
 @pytest.mark.parametrize(
     "setting",
     [
-        "statement_timeout = '300ms'",
-        "lock_timeout = '300ms'",
-        "idle_in_transaction_session_timeout = '300ms'",
+        "statement_timeout = '1s'",
+        "lock_timeout = '1s'",
+        "idle_in_transaction_session_timeout = '1s'",
         "default_transaction_deferrable = on",
         f"{ISOLATION} = 'serializable'",
         "search_path = public, pg_temp",
@@ -124,7 +124,7 @@ async def test_a_load_and_a_migration_are_as_patient_as_ever(
 
     def codes() -> Iterator[str]:
         for number in range(3):
-            time.sleep(0.3)  # as a folder that is read slowly
+            time.sleep(1.1)  # as a folder that is read slowly
             yield f"CODE{number:04}"
 
     async with Database(postgres_url).open() as storage:
@@ -145,13 +145,15 @@ async def test_a_load_is_more_patient_than_an_order(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of its statements may take long: it may write hundreds of thousands of rows."""
-    monkeypatch.setattr(storage.postgres.connect, "COMMAND_SECONDS", 0.5)
-    async with Database(postgres_url).open() as store:
+    async with Database(postgres_url).open():
+        pass
+    monkeypatch.setattr(storage.postgres.connect, "COMMAND_SECONDS", 1)
+    async with open_storage(postgres_url) as store:
         for table in ("products", "users", "coupons", "api_keys"):
             await execute(
                 postgres_url,
                 f"CREATE FUNCTION slow_{table}() RETURNS trigger LANGUAGE plpgsql AS"
-                " $$ BEGIN PERFORM pg_sleep(0.8); RETURN NULL; END $$;"
+                " $$ BEGIN PERFORM pg_sleep(1.3); RETURN NULL; END $$;"
                 f" CREATE TRIGGER slow AFTER INSERT OR DELETE ON {table}"
                 f" FOR EACH STATEMENT EXECUTE FUNCTION slow_{table}()",
             )

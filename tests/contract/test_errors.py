@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -19,7 +20,8 @@ import pytest
 
 import storage.postgres.connect
 import storage.postgres.notices
-from rig.postgres import PASSWORD, NamedServer, StartedServer, execute, free_port
+from rig.ports import free_port
+from rig.postgres import PASSWORD, NamedServer, StartedServer, execute
 from storage import Storage, open_storage
 from storage.batches import Batcher
 from storage.errors import InvalidStorageURL, StorageBusy, StorageError, StorageUnavailable
@@ -82,14 +84,15 @@ async def test_a_server_that_dies_under_orders(own_server: StartedServer) -> Non
 
         async def store(number: int) -> None:
             await asyncio.sleep(number / 1000)
-            for _ in range(200):
+            deadline = time.monotonic() + 60
+            while True:
                 try:
                     await storage.add_order(new_order(), key=keys[number])
                 except StorageUnavailable:
+                    assert time.monotonic() < deadline, "the storage did not recover"
                     await asyncio.sleep(0.05)
                 else:
                     return
-            raise AssertionError("the storage did not recover")
 
         def crash() -> None:
             own_server.kill()
@@ -162,14 +165,17 @@ async def test_a_database_that_is_read_only(
 async def test_a_statement_that_hangs_is_unavailable(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage.postgres.connect, "COMMAND_SECONDS", 1.0)
     async with Database(postgres_url).open() as store:
-        other = await asyncpg.connect(postgres_url)
-        async with other.transaction():
+        await store.add_order(new_order())
+    other = await asyncpg.connect(postgres_url)
+    with monkeypatch.context() as patched:
+        patched.setattr(storage.postgres.connect, "COMMAND_SECONDS", 1.0)
+        async with open_storage(postgres_url) as store, other.transaction():
             await other.execute("LOCK TABLE orders")
             with pytest.raises(StorageUnavailable):
                 await store.add_order(new_order())
-        await other.close()
+    await other.close()
+    async with open_storage(postgres_url) as store:
         await store.add_order(new_order())
 
 

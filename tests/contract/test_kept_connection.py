@@ -30,14 +30,17 @@ async def session(connections: Connections, *, keep: bool) -> int:
         return number
 
 
-async def test_it_is_kept_and_counts_as_free_until_it_rests(postgres_url: str) -> None:
+async def test_it_is_kept_and_counts_as_free_until_it_rests(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "KEPT_SECONDS", 1)
     async with open_connections(postgres_url, 2) as connections:
         first = await session(connections, keep=True)
         async with connections.acquired() as other:
             assert await other.fetchval(SESSION) != first
             assert connections.count() == (1, 2)
             assert await session(connections, keep=True) == first
-            async with asyncio.timeout(5), connections.acquired() as rested:
+            async with asyncio.timeout(20), connections.acquired() as rested:
                 assert await rested.fetchval(SESSION) == first
 
 

@@ -168,7 +168,9 @@ async def test_the_old_one_is_served_while_the_new_one_is_read(database: Databas
         await inner.replace_catalogue(large_catalogue(600))
         now += 0.9
         reading = asyncio.create_task(cache.refresh())
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(20):
+            while cache._probed_at != now:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         now += 0.9  # the probe before this one is over a second old
         assert price_of(cache.fresh) == 500
         now += 0.2  # and now the one that found the new version is, too

@@ -23,6 +23,7 @@ from storage.errors import (
     OrderNotChangeable,
     SchemaOutdated,
 )
+from storage.postgres import schema
 from storage.postgres.schema import MIGRATION_LOCK
 from storage.records import Actor, Cancellation, Catalogue, CouponLimits, Migration, Order
 from tests.contract.database import (
@@ -142,11 +143,10 @@ async def test_a_migration_gives_way_to_an_order_that_waits(postgres_url: str) -
     async with Database(postgres_url).open_two() as (storage, other):
         migrating = asyncio.create_task(storage.apply_migration(slow))
         async with connected(postgres_url) as connection:
-            while True:
-                if await connection.fetchval(f"SELECT count(*) FROM pg_locks {ON_ORDERS}"):
-                    break
+            while not await connection.fetchval(f"SELECT count(*) FROM pg_locks {ON_ORDERS}"):
+                assert not migrating.done()
                 await asyncio.sleep(0.01)
-        async with asyncio.timeout(CALL_SECONDS):
+        async with asyncio.timeout(4 * CALL_SECONDS):  # and the machine may be late
             await add(other)
         with pytest.raises(MigrationTimeout, match="test kept others waiting for more than 2 s"):
             await migrating
@@ -156,13 +156,16 @@ async def test_a_migration_gives_way_to_an_order_that_waits(postgres_url: str) -
 ON_ORDERS = "WHERE relation = 'orders'::regclass AND mode = 'AccessExclusiveLock' AND granted"
 
 
-async def test_a_migration_that_gets_no_lock_says_so(postgres_url: str) -> None:
+async def test_a_migration_that_gets_no_lock_says_so(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "FIRST_PAUSE", 30.0)  # there is no time for a second try
     wanted = new_migration("ALTER TABLE orders ADD COLUMN more integer;")
     async with Database(postgres_url).open() as storage, connected(postgres_url) as holder:
         async with holder.transaction():
             await holder.execute("SELECT FROM orders")
             with pytest.raises(MigrationTimeout, match=r"test got no lock within \d s, as other"):
-                await storage.apply_migration(wanted, timeout=4)
+                await storage.apply_migration(wanted, timeout=20)
         assert await storage.apply_migration(wanted) is True
 
 

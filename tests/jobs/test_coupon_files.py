@@ -267,11 +267,13 @@ async def test_progress_is_logged_and_the_store_is_free_meanwhile(
     job = start_job("load", STORAGE_URL=loaded, FIXTURES_DIR=str(folder), LOG_FORMAT="json")
     assert job.stdout
     entry = json.loads(job.stdout.readline())
+    job.send_signal(signal.SIGSTOP)  # in the midst of it, however long this takes
     assert (entry["stage"], entry["percent"]) == ("reading", pytest.approx(50, abs=50))
     async with open_storage(loaded) as storage:
         order = await storage.add_order(new_order())
         await cancel(storage, order.user_id, order.id)
         assert job.poll() is None, "it was over before the order was stored and cancelled"
+    job.send_signal(signal.SIGCONT)
     finished = finish(job)
     assert (finished.returncode, finished.stderr) == (0, "")
 

@@ -14,7 +14,7 @@ import pytest
 from fixtures import FixtureError, read_fixtures
 from orderfood.api.parsing import parse_order
 from orderfood.settings import SettingsError, read_settings
-from rig.processes import command, environment
+from rig.processes import PATIENCE, command, environment
 from storage.errors import InvalidStorageURL, StorageUnavailable
 from storage.postgres.connect import Connector
 from storage.postgres.url import read_url
@@ -190,7 +190,7 @@ def test_an_interrupt_at_the_end_does_not_hang(tmp_path: Path) -> None:
     )
     os.close(writer)
     try:
-        process.wait(10)
+        process.wait(PATIENCE)
     finally:
         process.kill()
         process.wait()

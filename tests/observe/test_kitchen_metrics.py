@@ -182,7 +182,7 @@ def endings(scraped: Scraped) -> dict[tuple[str, ...], float]:
 
 def test_a_stream_is_neither_in_flight_nor_slow(client: Client, server: RunningServer) -> None:
     with following(server, "/api/shop/event", "apikitchen"):
-        time.sleep(1.2)
+        time.sleep(6)
         route = {"method": "GET", "route": "/api/shop/event"}
         scraped = wait_for(
             client, lambda scraped: scraped.value("http_server_requests_total", **route) == 1
@@ -192,7 +192,7 @@ def test_a_stream_is_neither_in_flight_nor_slow(client: Client, server: RunningS
     wait_for(client, lambda scraped: endings(scraped) == {("shop", "client"): 1})
     scraped = wait_for(client, lambda scraped: True)
     assert scraped.value("http_server_requests_total", **route) == 1
-    assert scraped.value("http_server_request_duration_seconds_sum", **route) < 1
+    assert scraped.value("http_server_request_duration_seconds_sum", **route) < 5
 
 
 def test_refused_because_of_the_kitchen(client: Client) -> None:

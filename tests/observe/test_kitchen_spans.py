@@ -66,11 +66,11 @@ def test_a_streams_span_ends_when_it_has_begun(
     with following(server, "/api/shop/event", "apikitchen", "stream-1"):
         span = collector.wait_for("stream-1")  # while the stream goes on
         assert span.name == "GET /api/shop/event"
-        time.sleep(1)
+        time.sleep(6)
         client.place(("1", 1))
     deadline = time.monotonic() + PATIENCE
     while not [s for s in collector.spans if s.name == "POST /api/order"]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert len(collector.of_requests("stream-1")) == 1
-    assert span.seconds < 1
+    assert span.seconds < 5

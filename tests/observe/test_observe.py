@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rig.jaeger import lasting_port
+from rig.ports import free_port
 from rig.processes import PATIENCE, ROOT, environment
 
 
@@ -39,8 +39,9 @@ def until(found: Any) -> None:
     not (shutil.which("jaeger") and shutil.which("prometheus")),
     reason="the programs jaeger and prometheus are not on PATH",
 )
+@pytest.mark.usefixtures("default_jaeger")
 def test_all_of_it_is_there_and_then_gone(tmp_path: Path) -> None:
-    port = lasting_port()
+    port = free_port()
     settings = environment(STORAGE_URL=f"sqlite:///{tmp_path}/observe.db", PORT=port)
     del settings["JAEGER_ENDPOINT"]
     process = subprocess.Popen(

@@ -26,3 +26,16 @@ async def test_processes_that_share_a_socket_share_what_comes_at_once() -> None:
         for accepted in (*first, *second):
             accepted.close()
     assert min(len(first), len(second)) >= SHARE
+
+
+async def test_what_has_connected_before_the_end_is_not_reset() -> None:
+    taken = list[socket.socket]()
+    with bind("127.0.0.1", 0) as listening:
+        acceptor = Acceptor(listening, taken.append)
+        clients = [socket.create_connection(listening.getsockname()) for _ in range(3)]
+        acceptor.close()
+    assert len(taken) == len(clients)
+    for accepted, client in zip(taken, clients, strict=True):
+        accepted.close()
+        assert client.recv(1) == b""
+        client.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orderfood.background import clean_up, clean_ups
+from orderfood.background import CLEANUP_SECONDS, clean_up, clean_ups
 from orderfood.settings import read_settings
 
 
@@ -64,6 +64,17 @@ async def test_small_portions_and_long_pauses(
         await clean_up(clean_ups(storage, read_settings({}))[name])
     assert max(storage.batches) <= 25
     assert storage.worked <= 0.06 * clock.slept
+
+
+async def test_one_slow_portion_is_no_reason_to_rest_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    storage: Any = Storage(clock, 50, 2)
+    with pytest.raises(asyncio.CancelledError):
+        await clean_up(clean_ups(storage, read_settings({}))["expired keys"])
+    assert storage.batches == [25, 25]
+    assert clock.slept <= 3 * CLEANUP_SECONDS
 
 
 def test_nought_days_keep_for_ever() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable
 
@@ -49,6 +50,25 @@ def test_who_has_no_time_left_is_refused_alone(run: Callable[[Awaitable[None]], 
         await asyncio.gather(late(), in_time())
 
     run(beside_each_other())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_an_answer_that_came_while_the_process_stood_still_counts(
+    run: Callable[[Awaitable[None]], None],
+) -> None:
+    async def stalled() -> None:
+        here, there = socket.socketpair()
+        with there:
+            reader, writer = await asyncio.open_connection(sock=here)
+            reading = asyncio.create_task(Deadlines(0.05).bound("read", reader.readexactly(2)))
+            await asyncio.sleep(0)
+            there.sendall(b"ok")
+            time.sleep(0.1)  # noqa: ASYNC251
+            assert await reading == b"ok"
+            writer.close()
+            await writer.wait_closed()
+
+    run(stalled())
 
 
 async def failing() -> None:

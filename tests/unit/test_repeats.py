@@ -179,7 +179,10 @@ async def test_a_client_that_takes_nothing_gets_no_more() -> None:
     assert b"".join(client.sink.sent).startswith(b"HTTP/1.1 200")
 
 
-async def test_what_was_not_made_of_the_newest_snapshot_is_not_served() -> None:
+async def test_what_was_not_made_of_the_newest_snapshot_is_not_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_800_000_000.0)
     client = await new_client()
     client.ask(LIST)
     catalogue, repeats = client.front.context.shop.catalogue, client.front.repeats
@@ -193,7 +196,8 @@ async def test_what_was_not_made_of_the_newest_snapshot_is_not_served() -> None:
     assert repeats.answer_to(data) is None
 
 
-async def test_a_body_is_kept_once_for_all_heads() -> None:
+async def test_a_body_is_kept_once_for_all_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_800_000_000.0)
     client = await new_client()
     client.ask(LIST)
     client.ask(LIST[:-2] + b"User-Agent: x\r\n\r\n")
