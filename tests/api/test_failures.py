@@ -143,8 +143,8 @@ async def test_a_store_that_does_not_answer_is_503_on_every_route_that_needs_it(
 
 
 async def slow() -> None:
-    """Longer than half of what a request may wait."""
-    await asyncio.sleep(0.12)
+    """Nearly as long as a request may wait."""
+    await asyncio.sleep(0.9)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +165,7 @@ async def test_all_calls_of_a_request_have_one_limit(
     await fill(storage)
     assert (await call("/api/product")).code == 200
     storage.trouble = slow
+    context.shop.storage.deadlines._seconds = 1.0  # type: ignore[attr-defined]
     context.shop.catalogue._probed_at -= 1.0  # so that the catalogue is asked for, too
     text = None if body is None else json.dumps(body)
     key = {} if body is None else {"Idempotency-Key": "one"}

@@ -16,6 +16,7 @@ import storage.postgres.connect
 from rig.postgres import execute
 from storage import Storage, open_storage
 from storage.errors import CouponUsedUp, OrderConflict
+from storage.postgres import connections
 from storage.records import CouponLimits, Order, Pause
 from tests.contract.database import (
     Database,
@@ -55,9 +56,10 @@ ISOLATION = "default_transaction_isolation"
 )
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_an_isolation_level_refuses_no_order(
-    postgres_url: str, setting: str, when: str
+    postgres_url: str, setting: str, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Set while nobody is connected, and while all are and open more connections later."""
+    monkeypatch.setattr(connections, "CONNECT_SECONDS", 60)  # four hundred wait
     async with Database(postgres_url).open():
         pass
     if when == "before":
