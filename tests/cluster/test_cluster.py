@@ -280,7 +280,8 @@ AUTOSCALING = {
     "enabled": True,
     "minReplicas": 2,
     "maxReplicas": 4,
-    "targetCPUUtilizationPercentage": 60,
+    # 60 are near what the stream alone takes on a busy machine
+    "targetCPUUtilizationPercentage": 120,
     "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
 }
 
