@@ -66,11 +66,7 @@ def costs_tables(results: Results) -> str:
     tables = (
         ("One order at a time", alone, [*alone_rows(costs)]),
         ("An order among many connections, and by workers", many, [*connection_rows(costs)]),
-        (
-            "Requests at a fixed rate beside other work",
-            beside,
-            [*disturbed_rows(results)],
-        ),
+        ("Requests at a fixed rate beside other work", beside, [*disturbed_rows(results)]),
     )
     return "\n".join(
         f"**{name}**\n\n{table(header, rows)}" for name, header, rows in tables if rows

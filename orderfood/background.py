@@ -91,8 +91,10 @@ async def clean_up(batch: CleanUp) -> None:
         done, began = 0, clock()
         with suppress(StorageError):
             done = await batch()
-        pause = max(MIN_PAUSE_SECONDS, PAUSE_FACTOR * (clock() - began))
-        await asyncio.sleep(CLEANUP_SECONDS if done < DELETE_BATCH else min(pause, CLEANUP_SECONDS))
+        pause = CLEANUP_SECONDS
+        if done >= DELETE_BATCH:
+            pause = min(pause, max(MIN_PAUSE_SECONDS, PAUSE_FACTOR * (clock() - began)))
+        await asyncio.sleep(pause)
 
 
 async def number_events(storage: Storage) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from rig.processes import PATIENCE, RunningServer, command, environment, serving
 from tests.api.client import KEY, Client, connect
+from tests.api.test_feed_edges import served
 from tests.api.test_protocol import head, read_answer, socket_to
 
 BODY = b'{"items": [{"productId": "1", "quantity": 1}]}'
@@ -41,6 +42,16 @@ def test_a_signal_serves_on_says_that_it_goes_and_then_ends(number: int) -> None
             assert read_answer(in_flight)[0] == 200
         # nobody is connected any more: it ends long before the thirty seconds are over
         assert server.process.wait(PATIENCE / 2) == 0
+
+
+@pytest.mark.parametrize("name", ["httptools", "tornado"])
+async def test_a_request_that_waits_to_be_accepted_is_answered_at_the_end(name: str) -> None:
+    async with served(name) as (port, _):
+        waiting = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        waiting.sendall(head("/health").replace(b"POST", b"GET", 1))
+        # and the server stops, before it had a turn
+    with waiting:
+        assert read_answer(waiting)[0] == 200
 
 
 MEANINGLESS = ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGRTMIN")

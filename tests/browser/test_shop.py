@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 import time
 
 from playwright.sync_api import Locator, Page, expect
@@ -58,7 +59,7 @@ def test_a_guest_orders_and_the_kitchen_serves(server: RunningServer, visit: Vis
 def test_the_kitchen_sees_an_order_a_second_after_the_press(
     server: RunningServer, visit: Visit
 ) -> None:
-    """One of three: a machine that stands still for a moment makes one late."""
+    """The median of three: a machine that stands still for a moment makes one late."""
     kitchen, guest = open_kitchen(visit, server.url), Guest(visit(server.url))
     new = kitchen.column("New").get_by_role("article")
     waited = []
@@ -69,7 +70,7 @@ def test_the_kitchen_sees_an_order_a_second_after_the_press(
         expect(new).to_have_count(placed)
         waited.append(time.monotonic() - pressed)
         guest.number()
-    assert min(waited) < AT_ONCE, waited
+    assert statistics.median(waited) < AT_ONCE, waited
 
 
 def test_an_undo_reaches_the_guest(server: RunningServer, visit: Visit) -> None:

@@ -8,8 +8,6 @@ import shutil
 import subprocess
 import time
 from base64 import b64decode
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +43,6 @@ def deploy(
 # --- from nothing ---
 
 
-def is_among(wanted: str, found: Callable[[], list[str]]) -> bool:
-    return wanted in found()
-
-
 def test_deploys_from_nothing(timeline: Timeline) -> None:
     timeline.note("deploy.sh from nothing")
     told = deploy({})
@@ -57,12 +51,11 @@ def test_deploys_from_nothing(timeline: Timeline) -> None:
     assert "order-food is ready" in told
     pods = kube.order_food_pods()
     assert len(pods) == 2
+    names, of_pod = [pod["metadata"]["name"] for pod in pods], timeline.watch.of_pod
+    wait_until("they were seen to be ready", lambda: all("Ready" in of_pod(n) for n in names))
     wanted = ["Init:0/2", "Init:1/2", "Running", "Ready"]
-    for pod in pods:
-        seen = partial(timeline.watch.of_pod, pod["metadata"]["name"])
-        wait_until("it was seen to be ready", partial(is_among, "Ready", seen))
-        phases = seen()
-        assert [phase for phase in phases if phase in wanted] == wanted
+    for name in names:
+        assert [phase for phase in of_pod(name) if phase in wanted] == wanted
 
 
 def test_one_pod_alone_migrated() -> None:

@@ -26,8 +26,7 @@ from tests.api.conftest import menu as menu  # the fixture
 from tests.proxy import Proxy
 
 RESUME_SECONDS = 3.0
-"""How long after somebody takes writes an order must have been acknowledged; once it may be later,
-for a machine that stands still for a moment makes whatever is tried then late."""
+"""How long after somebody takes writes an order must have been acknowledged."""
 
 ETCD_AWAY_SECONDS = 30.0
 
@@ -66,7 +65,6 @@ class Scene:
             for path, key in (("/api/shop/event", STAFF), ("/api/event", GUEST)) * 2
         ]
         self.figures: list[str] = []
-        self.late = 0
         self.loads: list[int] = []
         self._stop = threading.Event()
         self._loading = threading.Thread(target=self._load, daemon=True)
@@ -125,7 +123,8 @@ class Scene:
             time.sleep(0.02)
         taken = writable - began
         self.figures.append(f"{name}: leader after {taken:.1f} s, orders {resumed:.2f} s later")
-        self.late += resumed > RESUME_SECONDS
+        if resumed > RESUME_SECONDS:
+            self.ledger.complain(self.figures[-1])
         return leader
 
 
@@ -145,11 +144,10 @@ def test_nothing_is_lost_whatever_becomes_of_the_leader(scene: Scene) -> None:
             disturb(scene)
     print(*scene.figures, f"loads: {scene.loads}", scene.ledger.answers, sep="\n")
     assert scene.problems() == []
-    assert scene.late <= 1, scene.figures
     assert set(scene.ledger.answers) == {200, 503}
     assert set(scene.loads) <= {0, 1}
     assert scene.loads.count(0) > 2
-    assert len(scene.ledger.orders) > 500
+    assert len(scene.ledger.orders) > 1000
 
 
 def hand_over(scene: Scene) -> None:

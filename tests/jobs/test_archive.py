@@ -210,7 +210,7 @@ async def test_orders_go_on_meanwhile(migrated: str, folder: Path) -> None:
         job = start_job("archive", "--before", BEFORE, "--to", str(folder), STORAGE_URL=migrated)
         finished = asyncio.create_task(asyncio.to_thread(finish, job))
         while not finished.done():
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(5):
                 await add(storage)
         assert (await finished).returncode == 0
         assert len(ids_in(folder)) == 1500

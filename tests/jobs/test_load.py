@@ -117,7 +117,8 @@ def test_a_missing_schema_names_the_command_to_run(shared_url: str) -> None:
 
 
 def test_memory_only_checks(tmp_path: Path) -> None:
-    line = run_well("load", STORAGE_URL="memory://")[-1]
+    lines = run_well("load", STORAGE_URL="memory://")
+    (line,) = (line for line in lines if "coupon files: reading" not in line)  # if that is slow
     assert line.startswith("memory:// is loaded by order-food itself")
     nowhere = str(tmp_path / "nowhere")
     assert nowhere in refusal(run_job("load", STORAGE_URL="memory://", FIXTURES_DIR=nowhere))
