@@ -68,6 +68,12 @@ class NamedServer:
         run(execute(self.url, f"CREATE DATABASE {name}{copied}"))
         return urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
 
+    def replace_database(self, url: str, template: str) -> None:
+        """Makes the database that a URL names a copy of another."""
+        self.drop_database(url)
+        name, copied = (urlsplit(each).path[1:] for each in (url, template))
+        run(execute(self.url, f"CREATE DATABASE {name} TEMPLATE {copied}"))
+
     def drop_database(self, url: str) -> None:
         run(execute(self.url, f"DROP DATABASE IF EXISTS {urlsplit(url).path[1:]} WITH (FORCE)"))
 

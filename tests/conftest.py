@@ -16,6 +16,7 @@ from tornado.ioloop import IOLoop
 
 from rig.pgbouncer import pgbouncer_before, through
 from rig.postgres import NamedServer, NoPostgres, open_server
+from rig.processes import run
 
 BACKENDS = os.environ.get("ORDERFOOD_TEST_BACKENDS", "memory,sqlite,postgres").split(",")
 """Which backends the tests run on: a comma-separated part of memory, sqlite and postgres."""
@@ -28,15 +29,16 @@ settings.register_profile("orderfood", deadline=None)
 settings.load_profile("orderfood")
 
 SAME_EVERYWHERE = (
-    "benchmarks", "browser", "chaos", "chart", "failover", "fuzz", "house", "observe", "release",
-    "api/test_costs.py", "api/test_degraded.py", "api/test_edges.py", "api/test_feed_nginx.py",
-    "api/test_hostile.py", "api/test_limits.py", "api/test_log_reader.py", "api/test_memory.py",
-    "api/test_migrating.py", "api/test_rates.py", "contract/test_archive.py",
-    "contract/test_event_numbers.py", "contract/test_large_catalogue.py",
-    "contract/test_obstacles.py", "contract/test_pgbouncer.py", "jobs/test_archive.py",
-    "jobs/test_coupon_files.py", "jobs/test_cut_off.py", "jobs/test_otel_variables.py",
+    "contract/test_archive.py", "contract/test_event_numbers.py",
+    "contract/test_large_catalogue.py", "contract/test_obstacles.py",
+    "contract/test_pgbouncer.py", "jobs/test_archive.py",
+    "jobs/test_coupon_files.py", "jobs/test_cut_off.py", "jobs/test_hostile.py",
+    "jobs/test_killed.py", "jobs/test_otel_variables.py",
 )  # fmt: skip
-"""Folders and files whose tests try what no interpreter changes, and take long."""
+"""Files whose tests try what no interpreter changes, and take long."""
+
+LONG = ("failover", "fuzz/test_openapi.py", "release", "browser/test_board_soak.py", "chaos")
+"""Folders and files of which one test takes a minute or more."""
 
 AGAIN = bool(os.environ.get("ORDERFOOD_TEST_AGAIN"))
 """Whether all tests have run on another interpreter already."""
@@ -49,12 +51,41 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is the same over every backend is tried over one: tests that are marked so, and those of
+    Tornado's own server, for what takes a request knows nothing of where an order is stored (the
+    import rule). And what takes long comes first."""
+    needless = [item for item in items if has_another_backend(item) and is_same_over_all(item)]
+    config.hook.pytest_deselected(items=needless)
+    left = set(items) - set(needless)
+    items[:] = sorted((item for item in items if item in left), key=is_short)
+
+
+def parameters(item: pytest.Item) -> tuple[object, ...]:
+    return tuple(item.callspec.params.values()) if hasattr(item, "callspec") else ()
+
+
+def has_another_backend(item: pytest.Item) -> bool:
+    one = "sqlite" if "sqlite" in BACKENDS else BACKENDS[0]
+    return any(name in parameters(item) for name in BACKENDS if name != one)
+
+
+def is_same_over_all(item: pytest.Item) -> bool:
+    return "tornado" in parameters(item) or item.get_closest_marker("one_backend") is not None
+
+
+def is_short(item: pytest.Item) -> bool:
+    """Whether a test does not take a minute. Those that do begin first: at the end the other
+    processes would wait for them."""
+    file = item.path.relative_to(Path(__file__).parent)
+    return not any(file.is_relative_to(long) for long in LONG)
+
+
 def pytest_report_header() -> str | None:
     """What is left out."""
     if not collect_ignore:
         return None
-    left_out = ", ".join([*collect_ignore, "the API on Tornado's own server"])
-    return f"left out, as they ran on another interpreter: {left_out}"
+    return f"left out, as they ran on another interpreter: {', '.join(collect_ignore)}"
 
 
 @pytest.fixture
@@ -139,6 +170,49 @@ def shared_url(request: pytest.FixtureRequest) -> str:
     """As storage_url, of the backends that several processes can share."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+class Stages:
+    """Brings an empty database to a stage of its life: the first of a kind by the programs
+    themselves, each other as a copy of it, which takes a tenth of their time."""
+
+    def __init__(self, request: pytest.FixtureRequest, folder: Path) -> None:
+        self._request = request
+        self._folder = folder
+        self._made: dict[tuple[str, ...], str] = {}
+
+    def migrate(self, url: str) -> None:
+        """Gives it its schema."""
+        self._bring(url, "database-migration")
+
+    def prepare(self, url: str) -> None:
+        """Gives it its schema and the packaged fixtures."""
+        self._bring(url, "database-migration", "database-load")
+
+    def _bring(self, url: str, *programs: str) -> None:
+        kind = url.partition(":")[0]
+        made = self._made.get((kind, *programs))
+        if made is None:
+            made = self._made[kind, *programs] = self._make(kind, *programs)
+        if kind == "sqlite":
+            shutil.copy(made.removeprefix("sqlite:///"), url.removeprefix("sqlite:///"))
+        else:
+            self._request.getfixturevalue("postgres_server").replace_database(url, made)
+
+    def _make(self, kind: str, *programs: str) -> str:
+        if kind == "sqlite":
+            url = f"sqlite:///{self._folder}/{len(self._made)}.db"
+        else:
+            url = self._request.getfixturevalue("postgres_server").create_database()
+        for program in programs:
+            done = run(program, STORAGE_URL=url)
+            assert done.returncode == 0, done.stderr + done.stdout
+        return url
+
+
+@pytest.fixture(scope="session")
+def stages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stages:
+    return Stages(request, tmp_path_factory.mktemp("stages"))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from rig.processes import RunningServer, prepare, run, serving
 from tests.api.client import Client, connect
-from tests.conftest import AGAIN, BACKENDS
+from tests.conftest import BACKENDS, Stages
 
 
 @pytest.fixture(scope="session", params=BACKENDS)
@@ -34,7 +34,7 @@ def database(
     return url
 
 
-@pytest.fixture(scope="session", params=["httptools"] if AGAIN else ["httptools", "tornado"])
+@pytest.fixture(scope="session", params=["httptools", "tornado"])
 def http_server_name(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
@@ -80,10 +80,10 @@ def fresh_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> s
 
 
 @pytest.fixture
-def fresh_database(fresh_url: str) -> str:
+def fresh_database(fresh_url: str, stages: Stages) -> str:
     """The URL of a database that is migrated and loaded, for this test alone."""
     if fresh_url != "memory://":
-        prepare(fresh_url)
+        stages.prepare(fresh_url)
     return fresh_url
 
 

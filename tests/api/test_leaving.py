@@ -182,8 +182,7 @@ def test_a_refused_body_ends_its_request_once(name: str, kind: str) -> None:
         with connected(server) as connection:
             try:
                 connection.sendall(ask)
-                while connection.recv(65536):
-                    pass
+                connection.recv(65536)  # some of these connections are kept
             except OSError:
                 pass  # it is refused before all of it is sent
         server.wait_for_request("leaves-0")

@@ -21,8 +21,8 @@ from orderfood.store import prepare_storage
 from storage import open_storage
 from tests.api.test_costs import HEADERS, SIZE
 
-REQUESTS = 280
-"""More than most caches have places for: of their 3.9 MB hardly anything may stay."""
+REQUESTS = 80
+"""Of their 1.1 MB hardly anything may stay."""
 
 MOST = 300_000
 

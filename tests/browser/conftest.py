@@ -5,23 +5,25 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from rig.ports import free_port
-from rig.processes import RunningServer, prepare, serving
+from rig.processes import RunningServer, serving
 from tests.browser.shop_api import ShopApi
 from tests.browser.watching import Watch
-from tests.conftest import BACKENDS
+from tests.conftest import BACKENDS, Stages
 
 PHONE: ViewportSize = {"width": 360, "height": 740}
 TABLET: ViewportSize = {"width": 1280, "height": 800}
 
 PATIENCE = 15_000
 """Milliseconds after which what should have happened counts as hung, on a busy machine, too."""
+
+PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
+"""Of what Debian makes of Chromium, the one without a window takes half of the processor."""
 
 # nothing here says when sound may begin: it waits for a press, as it does for everybody. Then it
 # goes nowhere: otherwise a device is looked for, which may fail on a machine without one
@@ -62,7 +64,7 @@ def _fresh_loop() -> None:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     # not for the whole session: while it is there, its loop runs, and no other test can run one
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         pytest.skip("chromium is not installed")
     with sync_playwright() as playwright:
@@ -99,34 +101,16 @@ def visit(request: pytest.FixtureRequest, browser: Browser, watch: Watch) -> Ite
         watch.hear_all()
 
 
-@pytest.fixture(scope="session")
-def prepared_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file that is migrated and loaded, to be copied."""
-    file = tmp_path_factory.mktemp("browser") / "prepared.db"
-    prepare(f"sqlite:///{file}")
-    return file
-
-
-@pytest.fixture(scope="session")
-def prepared_postgres(request: pytest.FixtureRequest) -> str:
-    """The same, a Postgres database."""
-    url: str = request.getfixturevalue("postgres_server").create_database()
-    prepare(url)
-    return url
+@pytest.fixture
+def sqlite_database(sqlite_url: str, stages: Stages) -> str:
+    stages.prepare(sqlite_url)
+    return sqlite_url
 
 
 @pytest.fixture
-def sqlite_database(prepared_sqlite: Path, tmp_path: Path) -> str:
-    shutil.copy(prepared_sqlite, tmp_path / "shop.db")
-    return f"sqlite:///{tmp_path / 'shop.db'}"
-
-
-@pytest.fixture
-def postgres_database(prepared_postgres: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    server = request.getfixturevalue("postgres_server")
-    url = server.create_database(prepared_postgres)
-    yield url
-    server.drop_database(url)
+def postgres_database(postgres_url: str, stages: Stages) -> str:
+    stages.prepare(postgres_url)
+    return postgres_url
 
 
 @pytest.fixture(params=[name for name in BACKENDS if name != "memory"])

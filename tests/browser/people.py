@@ -38,7 +38,7 @@ class Guest:
 
     def number(self) -> str:
         """What is called out, once the page of the order is shown."""
-        self.page.wait_for_url("**/orders/*")
+        expect(self.page).to_have_url(re.compile("/orders/"))
         title = self.page.get_by_role("heading", level=1)
         expect(title).to_have_text(re.compile(r"^Order \d+$"))
         return title.inner_text().removeprefix("Order ")

@@ -69,6 +69,7 @@ def test_the_whole_life_by_buttons(board: Page, api: ShopApi) -> None:
     assert types[4:] == recalled
 
 
+@pytest.mark.one_backend
 def test_the_whole_life_by_keys(board: Page, api: ShopApi) -> None:
     first, second = api.place(), api.place()
     expect(order(board, second)).to_be_visible()
@@ -191,6 +192,7 @@ def test_the_menu_and_the_shop(board: Page, api: ShopApi) -> None:
     assert api.send("GET", "/api/shop").json == {"open": True}
 
 
+@pytest.mark.one_backend
 def test_what_is_late_says_so(board: Page, api: ShopApi) -> None:
     placed = api.place()
     expect(order(board, placed)).to_contain_text("0 min")
@@ -200,6 +202,7 @@ def test_what_is_late_says_so(board: Page, api: ShopApi) -> None:
     expect(order(board, placed)).to_contain_text("7 min · late")
 
 
+@pytest.mark.one_backend
 def test_new_orders_ring_until_they_are_accepted(board: Page, api: ShopApi) -> None:
     assert board.evaluate("tones") == 0
     placed = api.place()
@@ -219,6 +222,7 @@ def test_new_orders_ring_until_they_are_accepted(board: Page, api: ShopApi) -> N
     assert board.evaluate("tones") == rung
 
 
+@pytest.mark.one_backend
 def test_old_orders_are_silent(board: Page, api: ShopApi) -> None:
     placed = api.place()
     expect(order(board, placed)).to_be_visible()
@@ -255,6 +259,7 @@ def test_keys_that_open_nothing(
     expect(page.get_by_label("Staff key")).to_be_visible()
 
 
+@pytest.mark.one_backend
 def test_names_are_nothing_but_text(board: Page, api: ShopApi) -> None:
     name = "<img src=x onerror=alert(1)>"
     hebrew = "\u05d3\u05e0\u05d9"
@@ -265,6 +270,7 @@ def test_names_are_nothing_but_text(board: Page, api: ShopApi) -> None:
     expect(isolated).to_have_css("unicode-bidi", "isolate")
 
 
+@pytest.mark.one_backend
 def test_in_german(serve: Any, visit: Visit) -> None:
     server = serve(SHOP_LOCALE="de-DE")
     page = visit(server.url, viewport=TABLET)
@@ -277,6 +283,7 @@ def test_in_german(serve: Any, visit: Visit) -> None:
     expect(region(page, "In der Küche").get_by_role("article")).to_contain_text("fertig um")
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [TABLET, PHONE], ids=["tablet", "phone"])
 def test_it_is_accessible(

@@ -6,6 +6,7 @@ import re
 import statistics
 import time
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from rig.processes import RunningServer
@@ -177,6 +178,7 @@ def look_after_a_while(page: Page) -> None:
     page.clock.fast_forward(12_000)
 
 
+@pytest.mark.one_backend
 def test_by_keyboard_alone(server: RunningServer, visit: Visit) -> None:
     """Both pages, from their first to their last press; what is said is how far it is."""
     kitchen, guest = visit(server.url), Guest(visit(server.url))

@@ -49,7 +49,7 @@ def place(page: Page) -> None:
 
 def expect_order(page: Page) -> None:
     """The page of an order is shown."""
-    page.wait_for_url("**/orders/*")
+    expect(page).to_have_url(re.compile("/orders/"))
     expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"Order \d+"))
 
 
@@ -105,6 +105,7 @@ def test_a_coupon_is_refused_beside_its_field(server: RunningServer, visit: Visi
     expect(total_of(page)).to_contain_text("€12.99")
 
 
+@pytest.mark.one_backend
 def test_nonsense_is_refused_beside_its_field(
     server: RunningServer, watch: Watch, visit: Visit
 ) -> None:
@@ -243,6 +244,7 @@ def test_a_reload_in_mid_checkout(server: RunningServer, api: ShopApi, visit: Vi
     assert len(api.orders()) == 1
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("status", "reason"), [(409, "in_progress"), (429, "guest_rate_limit"), (502, "")]
 )
@@ -330,6 +332,7 @@ FREEZE_OLD = """() => {
 }"""
 
 
+@pytest.mark.one_backend
 def test_back_to_the_menu_shows_the_cart_as_it_is(server: RunningServer, visit: Visit) -> None:
     page = visit(server.url)
     choose(page, "Chicken Waffle")
@@ -359,6 +362,7 @@ def test_too_many_orders_at_once(server: RunningServer, api: ShopApi, visit: Vis
     expect_order(page)
 
 
+@pytest.mark.one_backend
 def test_a_browser_that_has_neither_locks_nor_a_storage(
     server: RunningServer, api: ShopApi, visit: Visit
 ) -> None:
@@ -374,6 +378,7 @@ def test_a_browser_that_has_neither_locks_nor_a_storage(
     expect(page.get_by_role("status")).to_contain_text("In the kitchen")
 
 
+@pytest.mark.one_backend
 def test_no_guests(serve: Serve, watch: Watch, visit: Visit) -> None:
     watch.allow(r"status of 403 .*/api/session$")
     page = visit(serve(GUEST_ORDERS="false").url)
@@ -382,6 +387,7 @@ def test_no_guests(serve: Serve, watch: Watch, visit: Visit) -> None:
     expect(button(page, "Place order")).to_be_disabled()
 
 
+@pytest.mark.one_backend
 def test_by_keyboard_alone(server: RunningServer, api: ShopApi, visit: Visit) -> None:
     page = visit(server.url)
     page.goto("/")
@@ -412,6 +418,7 @@ def test_by_keyboard_alone(server: RunningServer, api: ShopApi, visit: Visit) ->
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
+@pytest.mark.one_backend
 def test_a_menu_that_says_everything(
     serve: Serve, database: str, tmp_path: Path, watch: Watch, visit: Visit
 ) -> None:
@@ -440,6 +447,7 @@ def test_a_menu_that_says_everything(
     assert_accessible(page)
 
 
+@pytest.mark.one_backend
 def test_german(serve: Serve, visit: Visit) -> None:
     page = visit(serve(SHOP_LOCALE="de").url)
     page.goto("/")
@@ -452,6 +460,7 @@ def test_german(serve: Serve, visit: Visit) -> None:
     expect(page.get_by_role("status")).to_have_text("Aufgegeben: wartet auf die Küche")
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(scheme: str, server: RunningServer, api: ShopApi, visit: Visit) -> None:
     api.sell_out("6")
@@ -466,6 +475,7 @@ def test_axe_finds_nothing(scheme: str, server: RunningServer, api: ShopApi, vis
     assert_accessible(page)
 
 
+@pytest.mark.one_backend
 def test_what_is_kept_may_be_nonsense(server: RunningServer, visit: Visit) -> None:
     page = visit(server.url)
     page.goto("/")
@@ -477,6 +487,7 @@ def test_what_is_kept_may_be_nonsense(server: RunningServer, visit: Visit) -> No
             expect(order_of(page).get_by_text("Nothing chosen yet.")).to_be_visible()
 
 
+@pytest.mark.one_backend
 def test_nothing_shifts_and_the_files_are_small(server: RunningServer, visit: Visit) -> None:
     page = visit(server.url)
     page.add_init_script(

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from tests.jobs.jobs import run_well
+from tests.conftest import Stages
 
 
 @pytest.fixture
-def migrated(shared_url: str) -> str:
+def migrated(shared_url: str, stages: Stages) -> str:
     """A database with a schema."""
-    run_well("migrate", STORAGE_URL=shared_url)
+    stages.migrate(shared_url)
     return shared_url
 
 
 @pytest.fixture
-def loaded(migrated: str) -> str:
+def loaded(shared_url: str, stages: Stages) -> str:
     """A database that holds the packaged fixtures."""
-    run_well("load", STORAGE_URL=migrated)
-    return migrated
+    stages.prepare(shared_url)
+    return shared_url

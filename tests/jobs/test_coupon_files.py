@@ -178,6 +178,7 @@ SPOILS = [
 ]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(("spoil", "expected"), SPOILS)
 async def test_broken_coupon_files_change_nothing(
     loaded: str, folder: Path, spoil: Callable[[Path], None], expected: str

@@ -169,6 +169,7 @@ def _wrong_total(folder: Path) -> None:
     write_entries(folder, "orders", orders)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
@@ -307,6 +308,7 @@ SOUND = [
 ]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(("spoil", "problem"), GUTTING)
 async def test_a_load_that_would_gut_the_shop_needs_force(
     loaded: str, tmp_path: Path, spoil: Callable[[Path], None], problem: str
