@@ -29,11 +29,11 @@ settings.register_profile("orderfood", deadline=None)
 settings.load_profile("orderfood")
 
 SAME_EVERYWHERE = (
-    "contract/test_archive.py", "contract/test_event_numbers.py",
+    "contract/test_archive.py", "contract/test_defaults.py", "contract/test_event_numbers.py",
     "contract/test_large_catalogue.py", "contract/test_obstacles.py",
-    "contract/test_pgbouncer.py", "jobs/test_archive.py",
-    "jobs/test_coupon_files.py", "jobs/test_cut_off.py", "jobs/test_hostile.py",
-    "jobs/test_killed.py", "jobs/test_otel_variables.py",
+    "contract/test_pgbouncer.py", "jobs/test_archive.py", "jobs/test_coupon_files.py",
+    "jobs/test_cut_off.py", "jobs/test_hostile.py", "jobs/test_killed.py", "jobs/test_load.py",
+    "jobs/test_otel_variables.py", "jobs/test_postgres.py", "unit/test_codes.py",
 )  # fmt: skip
 """Files whose tests try what no interpreter changes, and take long."""
 
