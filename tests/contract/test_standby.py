@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 
+import asyncpg
 import pytest
 
 from rig.postgres import NamedServer, StartedServer, execute, run
@@ -41,12 +42,25 @@ class Standby:
 
     async def _commits(self) -> bool:
         """Whether a transaction that writes commits without the standby."""
-        probe = execute(self._url, "SELECT pg_logical_emit_message(true, 'probe', '')")
+        probe = asyncio.create_task(
+            execute(self._url, "SELECT pg_logical_emit_message(true, 'probe', '')")
+        )
+        while not probe.done() and not await self._one_waits():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        committed = probe.done()
+        probe.cancel()
+        await asyncio.wait([probe])
+        return committed
+
+    async def _one_waits(self) -> bool:
+        connection = await asyncpg.connect(self._url, statement_cache_size=0, timeout=10)
         try:
-            await asyncio.wait_for(probe, 1)
-        except TimeoutError:
-            return False
-        return True
+            waiting: bool = await connection.fetchval(
+                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep')"
+            )
+            return waiting
+        finally:
+            await connection.close()
 
 
 @pytest.fixture
