@@ -332,7 +332,6 @@ FREEZE_OLD = """() => {
 }"""
 
 
-@pytest.mark.one_backend
 def test_back_to_the_menu_shows_the_cart_as_it_is(server: RunningServer, visit: Visit) -> None:
     page = visit(server.url)
     choose(page, "Chicken Waffle")
@@ -362,7 +361,6 @@ def test_too_many_orders_at_once(server: RunningServer, api: ShopApi, visit: Vis
     expect_order(page)
 
 
-@pytest.mark.one_backend
 def test_a_browser_that_has_neither_locks_nor_a_storage(
     server: RunningServer, api: ShopApi, visit: Visit
 ) -> None:
@@ -378,7 +376,6 @@ def test_a_browser_that_has_neither_locks_nor_a_storage(
     expect(page.get_by_role("status")).to_contain_text("In the kitchen")
 
 
-@pytest.mark.one_backend
 def test_no_guests(serve: Serve, watch: Watch, visit: Visit) -> None:
     watch.allow(r"status of 403 .*/api/session$")
     page = visit(serve(GUEST_ORDERS="false").url)
@@ -418,7 +415,6 @@ def test_by_keyboard_alone(server: RunningServer, api: ShopApi, visit: Visit) ->
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
-@pytest.mark.one_backend
 def test_a_menu_that_says_everything(
     serve: Serve, database: str, tmp_path: Path, watch: Watch, visit: Visit
 ) -> None:
@@ -487,7 +483,6 @@ def test_what_is_kept_may_be_nonsense(server: RunningServer, visit: Visit) -> No
             expect(order_of(page).get_by_text("Nothing chosen yet.")).to_be_visible()
 
 
-@pytest.mark.one_backend
 def test_nothing_shifts_and_the_files_are_small(server: RunningServer, visit: Visit) -> None:
     page = visit(server.url)
     page.add_init_script(
