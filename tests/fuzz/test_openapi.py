@@ -1,6 +1,6 @@
 """Schemathesis against the OpenAPI document: thousands of requests that somebody might send.
 
-`make test` sends some hundreds to each backend, `make fuzz` a hundred thousand in all: the
+`make test` sends over a thousand to each backend, `make fuzz` a hundred thousand in all: the
 variable ORDERFOOD_FUZZ_EXAMPLES says how many examples each operation gets in a phase, and
 ORDERFOOD_FUZZ_SEEDS how often it all begins anew, with other ones.
 """
@@ -79,7 +79,7 @@ def test_nothing_is_found_that_the_contract_does_not_allow(
         fuzz(server, seed, "--include-path-regex", f"/api/shop$|{SHOP_STATE}")
         cases = re.search(r"(\d+) generated", said)
         assert cases is not None
-        assert int(cases[1]) > 10 * EXAMPLES
+        assert int(cases[1]) > 500
         record_property("cases", cases[1])
         print(f"{url.partition(':')[0]}: {cases[1]} requests", file=sys.__stdout__)
         server.stop()
