@@ -77,9 +77,9 @@ def storage_url(value: str) -> str:
     _matching(r"sqlite:///.+|postgres(ql)?://\S+", value)
     if "\0" in value:
         raise ValueError
-    parts = urlsplit(value)  # ValueError, as for a bracket that is not closed
-    if "," not in parts.netloc:  # libpq and asyncpg know several hosts, urlsplit does not
-        _ = parts.port  # ValueError
+    if "," not in re.split("[/?#]", value.partition("://")[2], maxsplit=1)[0]:
+        # libpq and asyncpg know several hosts, urlsplit does not
+        _ = urlsplit(value).port  # ValueError, as for a bracket that is not closed
     return value
 
 

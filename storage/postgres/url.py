@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from storage.errors import InvalidStorageURL
 
@@ -152,7 +152,7 @@ def read_url(url: str) -> Target:
 
 def _problem_of(url: str) -> str | None:
     try:
-        parts = urlsplit(url)
+        parts = _split(url)
         options = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
     except ValueError:
         return "this one cannot be read" if "?" not in url else "its options are name=value"
@@ -168,6 +168,20 @@ def _problem_of(url: str) -> str | None:
         if value and (problem := OPTIONS[name](value)):
             return f"{name} {problem}"
     return _weak_certificates(dict(options))
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of a URL, which may name several hosts. Raises ValueError.
+
+    ``urlsplit`` looks at one host at a time: a bracket behind a comma is a fault for it since
+    Python 3.11.12, 3.12.9 and 3.13.2.
+    """
+    scheme, slashes, rest = url.partition("://")
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    user, at, hosts = authority.rpartition("@")
+    for host in hosts.split(","):
+        urlsplit(f"//{user}{at}{host}")
+    return urlsplit(scheme + slashes + rest[len(authority) :])._replace(netloc=authority)
 
 
 def _weak_certificates(options: Mapping[str, str]) -> str | None:
@@ -188,7 +202,7 @@ def is_port(text: str) -> bool:
 
 
 def _target_of(url: str) -> Target:
-    parts = urlsplit(url)
+    parts = _split(url)
     given = {name: value for name, value in parse_qsl(parts.query) if value}
     passed = {name: value for name, value in given.items() if name in PASSED_ON}
     if given.get("ssl") or given.get("requiressl") == "1":
@@ -200,10 +214,13 @@ def _target_of(url: str) -> Target:
         del passed["sslrootcert"]
         passed["sslmode"] = "verify-full"
     seconds = float(given.get("connect_timeout", "0"))
-    has_password = ":" in parts.netloc.rpartition("@")[0] or "password" in given
+    user, at, netloc = parts.netloc.rpartition("@")
+    has_password = ":" in user or "password" in given
+    hosts = _several_hosts(netloc, passed)
+    alone = parts._replace(netloc=user + at) if hosts else parts
     return Target(
-        url=urlunsplit(parts._replace(query=urlencode(passed))),
-        hosts=_several_hosts(parts.netloc.rpartition("@")[2], passed),
+        url=urlunsplit(alone._replace(query=urlencode(passed))),
+        hosts=hosts,
         connect_seconds=seconds if seconds > 0 else None,
         passfile=None if has_password else given.get("passfile"),
         system_certificates=system,

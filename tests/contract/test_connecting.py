@@ -112,7 +112,7 @@ async def test_silent_hosts_are_not_waited_for_one_by_one(
 async def test_which_server_is_meant(postgres_url: str, attributes: str) -> None:
     parts = urlsplit(postgres_url)
     login, _, host = parts.netloc.rpartition("@")
-    for hosts in (host, f"{host},{host}"):
+    for hosts in (host, f"{host},{host}", f"127.0.0.1:1,[::1]:1,{host}"):
         url = parts._replace(netloc=f"{login}@{hosts}", query=f"target_session_attrs={attributes}")
         storage = open_storage(url.geturl(), wait_seconds=0)
         if attributes in ("standby", "read-only"):

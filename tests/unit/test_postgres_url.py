@@ -119,7 +119,10 @@ def test_what_is_done_here() -> None:
     ],
 )
 def test_several_hosts(netloc: str, hosts: tuple[tuple[str, int | None], ...]) -> None:
-    assert read_url(f"postgresql://me@{netloc}/shop").hosts == hosts
+    target = read_url(f"postgresql://me@{netloc}/shop")
+    assert target.hosts == hosts
+    # the driver is told each in turn, and shall not read them itself
+    assert target.url == f"postgresql://me@{'' if hosts else netloc}/shop"
     if hosts and not any(port for _, port in hosts):
         by_option = read_url(f"postgresql:///shop?host={netloc}&port=7")
         assert by_option.hosts == tuple((host, 7) for host, _ in hosts)
