@@ -173,8 +173,8 @@ def _problem_of(url: str) -> str | None:
 def _split(url: str) -> SplitResult:
     """The parts of a URL, which may name several hosts. Raises ValueError.
 
-    ``urlsplit`` looks at one host at a time: a bracket behind a comma is a fault for it since
-    Python 3.11.12, 3.12.9 and 3.13.2.
+    ``urlsplit`` knows one host alone: a bracket behind a comma is a fault for it since Python
+    3.11.12, 3.12.9 and 3.13.2 (CVE-2025-0938).
     """
     scheme, slashes, rest = url.partition("://")
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
@@ -217,9 +217,9 @@ def _target_of(url: str) -> Target:
     user, at, netloc = parts.netloc.rpartition("@")
     has_password = ":" in user or "password" in given
     hosts = _several_hosts(netloc, passed)
-    alone = parts._replace(netloc=user + at) if hosts else parts
+    read_by_driver = user + at if hosts else parts.netloc
     return Target(
-        url=urlunsplit(alone._replace(query=urlencode(passed))),
+        url=urlunsplit(parts._replace(netloc=read_by_driver, query=urlencode(passed))),
         hosts=hosts,
         connect_seconds=seconds if seconds > 0 else None,
         passfile=None if has_password else given.get("passfile"),
